@@ -1,0 +1,24 @@
+//! IKEv2 and ESP-in-UDP on the wire (RFC 7296 §3, RFC 7383 §2.5, RFC 3948 §2).
+//!
+//! Decoding checks every length once; the owned values that come out need no further validation.
+
+mod configuration;
+mod encap;
+mod error;
+mod header;
+mod id;
+mod message;
+mod notify;
+mod numbers;
+mod payload;
+mod proposal;
+mod selector;
+
+pub use configuration::*;
+pub use header::*;
+pub use id::*;
+pub use notify::*;
+pub use numbers::*;
+pub use payload::*;
+pub use proposal::*;
+pub use selector::*;
