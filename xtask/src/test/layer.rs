@@ -1,0 +1,119 @@
+//! The layers, and how each one's tests are told from the others'.
+
+use std::fmt;
+
+use super::{Runner, summary::Tally};
+use crate::{packages, process::Step};
+
+/// A layer of tests.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Layer {
+    /// Tests inside modules and of single crates
+    Unit,
+    /// Examples in the documentation
+    Doc,
+    /// Whole exchanges over a simulated network with a virtual clock
+    Simulation,
+    /// Published test vectors and fuzz corpora
+    Vectors,
+    /// Namespaces, NAT and real strongSwan
+    Lab,
+}
+
+/// How a layer went.
+pub(crate) enum Outcome {
+    Ran { tally: Tally, success: bool },
+    NotRun { reason: String },
+}
+
+/// Tests with one of these words as a module or a test binary are of the layer. Everything else is `unit`.
+const SIMULATION: &str = "simulation";
+const VECTORS: &str = "vectors";
+
+impl Layer {
+    pub(crate) const ALL: [Self; 5] = [Self::Unit, Self::Doc, Self::Simulation, Self::Vectors, Self::Lab];
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Unit => "tests inside modules and of single crates",
+            Self::Doc => "examples in the documentation",
+            Self::Simulation => "whole exchanges over a simulated network with a virtual clock",
+            Self::Vectors => "published test vectors and fuzz corpora",
+            Self::Lab => "namespaces, NAT and real strongSwan",
+        }
+    }
+
+    pub(crate) fn run(self, runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
+        match (self, runner) {
+            (Self::Doc, _) => watch(
+                Step::cargo()
+                    .args(["test", "--locked", "--workspace", "--all-features", "--doc"])
+                    .args(filter),
+            ),
+            (Self::Lab, _) => lab(runner, filter),
+            (Self::Unit | Self::Simulation | Self::Vectors, Runner::Nextest) => {
+                watch(self.with_nextest(filter))
+            }
+            (Self::Unit, Runner::Cargo) => {
+                watch(everything_else(runner).args(["--lib", "--bins", "--tests", "--"]).args(filter))
+            }
+            (Self::Simulation | Self::Vectors, Runner::Cargo) => Ok(Outcome::NotRun {
+                reason: "without cargo-nextest its tests are counted under unit".to_owned(),
+            }),
+        }
+    }
+
+    fn with_nextest(self, filter: Option<&str>) -> Step {
+        let of = |word: &str| format!("(binary(/{word}/) | test(/(^|::){word}(::|$)/))");
+        let (simulation, vectors) = (of(SIMULATION), of(&format!("({VECTORS}|corpus|corpora)")));
+        let expression = match self {
+            Self::Simulation => simulation,
+            Self::Vectors => vectors,
+            Self::Unit | Self::Doc | Self::Lab => format!("not ({simulation} | {vectors})"),
+        };
+        everything_else(Runner::Nextest).args(["-E", &expression, "--no-fail-fast"]).args(filter)
+    }
+}
+
+/// The tests of every crate but the lab.
+fn everything_else(runner: Runner) -> Step {
+    runner.step().args(["--workspace", "--all-features", "--exclude", "evenkeel-lab"])
+}
+
+/// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
+fn lab(runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
+    if let Err(error) = packages::ensure(packages::LAB) {
+        return Ok(Outcome::NotRun { reason: format!("{error:#}") });
+    }
+    Step::cargo().args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask"]).run()?;
+    let program = crate::workspace::target_dir().join("debug/evenkeel-lab");
+    let check =
+        std::process::Command::new(&program).arg("check").stdin(std::process::Stdio::null()).output()?;
+    if !check.status.success() {
+        return Ok(Outcome::NotRun { reason: String::from_utf8_lossy(&check.stderr).trim().to_owned() });
+    }
+    let step = runner.step().args(["--package", "evenkeel-lab"]);
+    match runner {
+        Runner::Nextest => watch(step.args(["--no-fail-fast"]).args(filter)),
+        Runner::Cargo => watch(step.args(["--"]).args(filter)),
+    }
+}
+
+/// Runs the tests and counts them.
+fn watch(step: Step) -> anyhow::Result<Outcome> {
+    let mut tally = Tally::default();
+    let status = step.watch(|line| tally.read(line))?;
+    Ok(Outcome::Ran { tally, success: status.success() })
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unit => "unit",
+            Self::Doc => "doc",
+            Self::Simulation => "simulation",
+            Self::Vectors => "vectors",
+            Self::Lab => "lab",
+        })
+    }
+}

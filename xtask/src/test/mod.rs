@@ -1,0 +1,103 @@
+//! `cargo xtask test`: every layer of tests, each reported by name with the number of its tests.
+//!
+//! A layer is what it needs: `unit` and `doc` need nothing, `simulation` a virtual clock and minutes, `vectors` published
+//! files, `lab` namespaces and strongSwan. What can't run here is reported as not run, with the reason.
+
+mod layer;
+mod summary;
+
+use anyhow::bail;
+
+use crate::{
+    packages,
+    process::{Step, find_program},
+};
+use layer::{Layer, Outcome};
+
+/// Install what is missing, then run every layer of tests.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this layer (repeatable)
+    #[arg(long = "layer", value_enum)]
+    layers: Vec<Layer>,
+    /// Fail when a layer can't run here, instead of only reporting it
+    #[arg(long)]
+    strict: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    packages::ensure(packages::BUILD)?;
+    let runner = Runner::find();
+    let mut report = Vec::new();
+    for layer in Layer::ALL {
+        if args.layers.is_empty() || args.layers.contains(&layer) {
+            println!("\n== {layer}: {}", layer.about());
+            report.push((layer, layer.run(runner, args.filter.as_deref())?));
+        }
+    }
+    conclude(&report, args.strict)
+}
+
+/// What runs the tests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// cargo-nextest: a process and a time limit per test.
+    Nextest,
+    /// Plain `cargo test`, where nextest is not installed: building it would take longer than the tests do.
+    Cargo,
+}
+
+impl Runner {
+    fn find() -> Self {
+        if find_program("cargo-nextest").is_some() {
+            return Self::Nextest;
+        }
+        println!("cargo-nextest is not installed: using `cargo test`");
+        Self::Cargo
+    }
+
+    /// The command that builds and runs tests, without a selection of packages yet.
+    fn step(self) -> Step {
+        match self {
+            Self::Nextest => Step::cargo().args(["nextest", "run", "--locked", "--no-tests", "pass"]),
+            Self::Cargo => Step::cargo().args(["test", "--locked", "--no-fail-fast"]),
+        }
+    }
+}
+
+/// Prints the table and the closing line, and fails if anything failed.
+fn conclude(report: &[(Layer, Outcome)], strict: bool) -> anyhow::Result<()> {
+    println!("\n{:<12} {:>7} {:>7}", "layer", "passed", "failed");
+    let (mut passed, mut failed, mut broken, mut missing) = (0, 0, Vec::new(), Vec::new());
+    for (layer, outcome) in report {
+        let name = layer.to_string();
+        match outcome {
+            Outcome::Ran { tally, success } => {
+                let remark = if *success { "" } else { "  FAILED" };
+                println!("{name:<12} {:>7} {:>7}{remark}", tally.passed, tally.failed);
+                passed += tally.passed;
+                failed += tally.failed;
+                if !success {
+                    broken.push(name);
+                }
+            }
+            Outcome::NotRun { reason } => {
+                println!("{name:<12} NOT RUN: {reason}");
+                missing.push(name);
+            }
+        }
+    }
+    println!("\n{passed} passed, {failed} failed");
+    if !broken.is_empty() {
+        bail!("failed layers: {}", broken.join(", "));
+    }
+    if passed == 0 {
+        bail!("no test ran");
+    }
+    if strict && !missing.is_empty() {
+        bail!("layers that did not run: {}", missing.join(", "));
+    }
+    Ok(())
+}
