@@ -1,2 +1,5 @@
-//! Placeholder.
+//! The practice gateway's command line.
+
+#![forbid(unsafe_code)]
+
 fn main() {}
