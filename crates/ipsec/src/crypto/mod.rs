@@ -1,1 +1,32 @@
-//! See the crate documentation.
+//! Algorithms by their IKEv2 names, over the libraries that implement them.
+//!
+//! * Drawing and holding secrets: [`Rng`], [`Secret`].
+//! * Algorithms: [`Encr`], [`Integ`], [`Prf`], [`Group`]; a negotiated set of them is an [`IkeSuite`] or an [`EspSuite`].
+//! * Negotiation: [`IkeProposals`] and [`EspProposals`] offer, select and check.
+//! * Operations: [`KeyExchange`], [`SkKey`].
+//!
+//! Every primitive is aws-lc's, but for the MODP groups (crypto-bigint) and the generator behind [`Rng`]
+//! (rand_chacha).
+
+mod group;
+mod key_exchange;
+mod modp;
+mod prf;
+mod proposal;
+mod rng;
+mod secret;
+mod sk;
+mod suite;
+mod transform;
+
+pub use group::Group;
+pub use key_exchange::{KeyExchange, KeyExchangeError};
+pub use prf::Prf;
+pub use proposal::{
+    EspProposal, EspProposals, IkeProposal, IkeProposals, ParseProposalError, ProposalError, ProposalPart,
+};
+pub use rng::Rng;
+pub use secret::Secret;
+pub use sk::{SkError, SkKey};
+pub use suite::{EspSuite, IkeSuite};
+pub use transform::{Encr, Integ, KeyBits};
