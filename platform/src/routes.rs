@@ -42,9 +42,6 @@ pub enum RouteError {
     /// The tunnel's interface is not there.
     #[error("there is no interface {0}")]
     NoInterface(String),
-    /// There is no way to the gateway, so none that could be kept.
-    #[error("there is no route to the gateway {0}")]
-    GatewayUnreachable(IpAddr),
     /// A prefix length that its address family does not have.
     #[error("{address}/{prefix} is not a prefix")]
     BadPrefix {

@@ -1,37 +1,122 @@
-//! Not there yet.
-#![expect(clippy::unused_async, reason = "the same items as on systems where they wait")]
+//! Addresses on the TUN interface, a routing table of our own, and policy rules that lead to it; all by
+//! rtnetlink. The main table is never changed.
+//!
+//! For every prefix of TSr there are two rules: the first asks the main table, but takes its answer
+//! only if it is *longer* than the prefix (`suppress_prefixlength`), the second asks our table. So a
+//! more specific route of this machine (a printer's subnet inside `10.0.0.0/8`) keeps working, anything
+//! else covered by TSr enters the tunnel, and nothing outside TSr notices. For `0.0.0.0/0` these are the
+//! two rules that `wg-quick` made known.
+//!
+//! In front of them stand two jumps over the whole block: for packets that carry the daemon's mark and
+//! for packets to the gateway's address. That pins the gateway better than a host route would: the rest
+//! of the table stays in charge of the way there, so nothing goes stale when the uplink changes. The
+//! jump by address also answers the reverse-path filter, which looks up the gateway without a mark: no
+//! `src_valid_mark` is needed and no sysctl is touched.
+//!
+//! Routes and rules carry a protocol number of ours and are removed by it: what another program has set
+//! stays, even where it is alike.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Recovered, RouteError, RoutePlan};
-use crate::Unsupported;
+use crate::journal::{Journal, JournalError};
 
-const UNSUPPORTED: Unsupported = Unsupported { what: "routes" };
+#[path = "linux/change.rs"]
+mod change;
+#[path = "linux/netlink.rs"]
+mod netlink;
+
+use change::{Change, Interface};
+use netlink::Netlink;
 
 #[derive(Debug)]
-pub(super) struct RouteManager;
+pub(super) struct RouteManager {
+    netlink: Netlink,
+    journal: Journal,
+}
 
-#[derive(Debug)]
-pub(super) enum Applied {}
+/// What was changed, in the order of the changes. Also the journal's form.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Applied {
+    version: u32,
+    /// Tells this run of the kernel: with another one everything listed here is gone.
+    boot: String,
+    interface: Interface,
+    changes: Vec<Change>,
+}
+
+const JOURNAL_VERSION: u32 = 1;
 
 impl RouteManager {
-    pub(super) fn new(_state_dir: PathBuf) -> Result<Self, RouteError> {
-        Ok(Self)
+    pub(super) fn new(state_dir: PathBuf) -> Result<Self, RouteError> {
+        let journal = Journal::new(&state_dir, "routes.journal");
+        Ok(Self { netlink: Netlink::open()?, journal })
     }
 
     pub(super) async fn recover(&self) -> Result<Recovered, RouteError> {
-        Ok(Recovered::Nothing)
+        let left = match self.journal.read::<Applied>() {
+            Ok(left) => left,
+            Err(error @ JournalError::Malformed { .. }) => {
+                self.journal.set_aside()?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(left) = left else { return Ok(Recovered::Nothing) };
+        if left.boot == boot_id() {
+            self.undo(&left.interface, &left.changes).await?;
+        }
+        self.journal.clear()?;
+        Ok(Recovered::Undone)
     }
 
-    pub(super) async fn apply(&self, _plan: &RoutePlan) -> Result<Applied, RouteError> {
-        Err(UNSUPPORTED.into())
+    pub(super) async fn apply(&self, plan: &RoutePlan) -> Result<Applied, RouteError> {
+        if self.journal.read::<serde_json::Value>()?.is_some() {
+            return Err(RouteError::AlreadyApplied);
+        }
+        let (interface, found) = self.netlink.interface(&plan.interface).await?;
+        let changes = change::changes(plan, &found)?;
+        let applied = Applied { version: JOURNAL_VERSION, boot: boot_id(), interface, changes };
+        self.journal.write(&applied)?;
+        for (done, change) in applied.changes.iter().enumerate() {
+            if let Err(error) = self.netlink.make(&applied.interface, change).await {
+                let (made, _) = applied.changes.split_at(done);
+                // The error to report is the first; should undoing fail too, the journal remains.
+                if self.undo(&applied.interface, made).await.is_ok() {
+                    self.journal.clear()?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(applied)
     }
 
-    pub(super) async fn set_mtu(&self, applied: &Applied, _mtu: u32) -> Result<(), RouteError> {
-        match *applied {}
+    pub(super) async fn set_mtu(&self, applied: &Applied, mtu: u32) -> Result<(), RouteError> {
+        self.netlink.set_mtu(&applied.interface, mtu).await
     }
 
     pub(super) async fn revert(&self, applied: Applied) -> Result<(), RouteError> {
-        match applied {}
+        self.undo(&applied.interface, &applied.changes).await?;
+        Ok(self.journal.clear()?)
     }
+
+    /// Undoes everything that can be undone, last change first, and reports the first failure.
+    async fn undo(&self, interface: &Interface, changes: &[Change]) -> Result<(), RouteError> {
+        let still_there = self.netlink.is_there(interface).await?;
+        let mut outcome = Ok(());
+        for change in changes.iter().rev() {
+            if change.lives_on_interface() && !still_there {
+                continue;
+            }
+            let undone = self.netlink.unmake(interface, change).await;
+            outcome = outcome.and(undone);
+        }
+        outcome
+    }
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
