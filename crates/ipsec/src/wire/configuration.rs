@@ -2,6 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::reader::Reader;
+use super::writer::length16;
+use super::{DecodeError, Place};
+
 /// CFG types (RFC 7296 §3.15).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConfigType {
@@ -49,4 +53,162 @@ pub enum ConfigAttribute {
     ApplicationVersion(String),
     /// Any other attribute, kept as it came.
     Other(u16, Vec<u8>),
+}
+
+/// A reply with more attributes than this describes no network that a person could use.
+const MAX_ATTRIBUTES: usize = 1024;
+/// The R bit: sent as zero, ignored on receipt.
+const ATTRIBUTE_TYPE_MASK: u16 = 0x7fff;
+
+impl ConfigType {
+    /// The number on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Request => 1,
+            Self::Reply => 2,
+            Self::Set => 3,
+            Self::Ack => 4,
+            Self::Other(n) => n,
+        }
+    }
+
+    /// From the number on the wire.
+    #[must_use]
+    pub fn from_number(n: u8) -> Self {
+        match n {
+            1 => Self::Request,
+            2 => Self::Reply,
+            3 => Self::Set,
+            4 => Self::Ack,
+            n => Self::Other(n),
+        }
+    }
+}
+
+impl ConfigPayload {
+    /// Reads the body of a CP payload.
+    pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = ConfigType::from_number(r.u8("CFG type")?);
+        r.bytes(3, "reserved octets")?;
+        let mut attributes = Vec::new();
+        while !r.is_empty() {
+            let place = r.place();
+            if attributes.len() == MAX_ATTRIBUTES {
+                return Err(DecodeError::TooMany { place, what: "attributes", limit: MAX_ATTRIBUTES });
+            }
+            attributes.push(ConfigAttribute::decode(r)?);
+        }
+        Ok(Self { kind, attributes })
+    }
+
+    /// Writes the body of a CP payload.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.kind.number(), 0, 0, 0]);
+        for attribute in &self.attributes {
+            let value = attribute.value();
+            out.extend_from_slice(&(attribute.number() & ATTRIBUTE_TYPE_MASK).to_be_bytes());
+            out.extend_from_slice(&length16(value.len()).to_be_bytes());
+            out.extend_from_slice(&value);
+        }
+    }
+}
+
+impl ConfigAttribute {
+    /// The attribute type on the wire.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        match self {
+            Self::Ip4Address(_) => 1,
+            Self::Ip4Netmask(_) => 2,
+            Self::Ip4Dns(_) => 3,
+            Self::ApplicationVersion(_) => 7,
+            Self::Ip6Address(_) => 8,
+            Self::Ip6Dns(_) => 10,
+            Self::Ip4Subnet(_) => 13,
+            Self::Ip6Subnet(_) => 15,
+            Self::DnsDomain(_) => 25,
+            Self::Other(n, _) => *n,
+        }
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let place = r.place();
+        let number = r.u16("attribute type")? & ATTRIBUTE_TYPE_MASK;
+        let length = r.u16("attribute length")?;
+        let value = r.bytes(usize::from(length), "attribute value")?;
+        match number {
+            1 => ipv4(value, place).map(Self::Ip4Address),
+            2 => ipv4(value, place).map(Self::Ip4Netmask),
+            3 => ipv4(value, place).map(Self::Ip4Dns),
+            8 => ipv6_prefix(value, place).map(Self::Ip6Address),
+            10 => ipv6(value, place).map(Self::Ip6Dns),
+            13 => ipv4_subnet(value, place).map(Self::Ip4Subnet),
+            15 => ipv6_prefix(value, place).map(Self::Ip6Subnet),
+            7 => Ok(text(number, value, Self::ApplicationVersion)),
+            25 => Ok(text(number, value, Self::DnsDomain)),
+            other => Ok(Self::Other(other, value.to_vec())),
+        }
+    }
+
+    fn value(&self) -> Vec<u8> {
+        match self {
+            Self::Ip4Address(ip) | Self::Ip4Netmask(ip) | Self::Ip4Dns(ip) => {
+                ip.map_or_else(Vec::new, |ip| ip.octets().to_vec())
+            }
+            Self::Ip4Subnet(subnet) => {
+                subnet.map_or_else(Vec::new, |(ip, mask)| [ip.octets(), mask.octets()].concat())
+            }
+            Self::Ip6Address(prefix) | Self::Ip6Subnet(prefix) => {
+                prefix.map_or_else(Vec::new, |(ip, length)| ip.octets().into_iter().chain([length]).collect())
+            }
+            Self::Ip6Dns(ip) => ip.map_or_else(Vec::new, |ip| ip.octets().to_vec()),
+            Self::DnsDomain(text) | Self::ApplicationVersion(text) => text.clone().into_bytes(),
+            Self::Other(_, bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// A value of exactly `N` octets, or `None` for the empty value of a request.
+fn sized<const N: usize>(
+    value: &[u8],
+    place: Place,
+    what: &'static str,
+    allowed: &'static str,
+) -> Result<Option<[u8; N]>, DecodeError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.try_into().map(Some).map_err(|_| place.bad_length(what, value.len(), allowed))
+}
+
+fn ipv4(value: &[u8], place: Place) -> Result<Option<Ipv4Addr>, DecodeError> {
+    Ok(sized::<4>(value, place, "IPv4 attribute", "0 or 4")?.map(Ipv4Addr::from))
+}
+
+fn ipv6(value: &[u8], place: Place) -> Result<Option<Ipv6Addr>, DecodeError> {
+    Ok(sized::<16>(value, place, "IPv6 attribute", "0 or 16")?.map(Ipv6Addr::from))
+}
+
+fn ipv4_subnet(value: &[u8], place: Place) -> Result<Option<(Ipv4Addr, Ipv4Addr)>, DecodeError> {
+    let subnet = sized::<8>(value, place, "IPv4 subnet attribute", "0 or 8")?;
+    Ok(subnet.map(|[a, b, c, d, mask @ ..]| (Ipv4Addr::new(a, b, c, d), Ipv4Addr::from(mask))))
+}
+
+fn ipv6_prefix(value: &[u8], place: Place) -> Result<Option<(Ipv6Addr, u8)>, DecodeError> {
+    let Some([address @ .., prefix]) = sized::<17>(value, place, "IPv6 prefix attribute", "0 or 17")? else {
+        return Ok(None);
+    };
+    if prefix > 128 {
+        return Err(place.bad_value("IPv6 prefix length", prefix, "0 to 128"));
+    }
+    Ok(Some((address.into(), prefix)))
+}
+
+/// Text that isn't UTF-8 is kept as an unknown attribute: it is advisory, and no reason to refuse the message.
+fn text(number: u16, value: &[u8], known: fn(String) -> ConfigAttribute) -> ConfigAttribute {
+    match std::str::from_utf8(value) {
+        Ok(text) => known(text.to_owned()),
+        Err(_) => ConfigAttribute::Other(number, value.to_vec()),
+    }
 }

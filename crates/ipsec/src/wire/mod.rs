@@ -3,6 +3,7 @@
 //! Decoding checks every length once; the owned values that come out need no further validation.
 
 mod configuration;
+mod dn;
 mod encap;
 mod error;
 mod header;
@@ -11,14 +12,21 @@ mod message;
 mod notify;
 mod numbers;
 mod payload;
+mod printable;
 mod proposal;
+mod reader;
 mod selector;
+mod writer;
 
 pub use configuration::*;
+pub use encap::*;
+pub use error::*;
 pub use header::*;
 pub use id::*;
+pub use message::*;
 pub use notify::*;
 pub use numbers::*;
 pub use payload::*;
+pub use printable::*;
 pub use proposal::*;
 pub use selector::*;

@@ -1,6 +1,9 @@
 //! Notify payload (RFC 7296 §3.10) and the notify message types by name.
 
-use super::{Protocol, Spi};
+use std::fmt;
+
+use super::reader::Reader;
+use super::{DecodeError, Protocol, Spi};
 
 /// A notification.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,5 +128,39 @@ impl NotifyType {
     #[must_use]
     pub fn is_error(self) -> bool {
         self.number() < 16384
+    }
+}
+
+impl fmt::Display for NotifyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "notify type {}", self.number()),
+        }
+    }
+}
+
+impl Notify {
+    /// A notification about the IKE SA or the message itself: no protocol, no SPI.
+    #[must_use]
+    pub fn new(kind: NotifyType, data: Vec<u8>) -> Self {
+        Self { protocol: Protocol::Other(0), spi: Spi::None, kind, data }
+    }
+
+    /// Reads the body of an N payload.
+    pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let protocol = Protocol::from_number(r.u8("protocol ID")?);
+        let spi_size = r.u8("SPI size")?;
+        let kind = NotifyType::from_number(r.u16("notify message type")?);
+        let spi = Spi::decode(r, spi_size)?;
+        Ok(Self { protocol, spi, kind, data: r.remainder().to_vec() })
+    }
+
+    /// Writes the body of an N payload.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.protocol.number(), self.spi.size()]);
+        out.extend_from_slice(&self.kind.number().to_be_bytes());
+        self.spi.encode(out);
+        out.extend_from_slice(&self.data);
     }
 }

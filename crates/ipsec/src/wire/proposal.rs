@@ -1,6 +1,10 @@
 //! SA payload: proposals and transforms (RFC 7296 §3.3).
 
-use super::Spi;
+use std::fmt;
+
+use super::reader::Reader;
+use super::writer::{count8, with_length16};
+use super::{DecodeError, Spi};
 
 /// Security protocol identifiers (RFC 7296 §3.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -56,4 +60,206 @@ pub struct Transform {
     pub key_bits: Option<u16>,
     /// An attribute other than Key Length was present: the transform must not be chosen (RFC 7296 §3.3.6).
     pub unknown_attribute: bool,
+}
+
+/// What [`Proposal`] numbers can count.
+const MAX_PROPOSALS: usize = 255;
+const MORE_PROPOSALS: u8 = 2;
+const MORE_TRANSFORMS: u8 = 3;
+const LAST: u8 = 0;
+/// The "TV" format: type and a value of two octets, no length (RFC 7296 §3.3.5).
+const ATTRIBUTE_FORMAT_TV: u16 = 0x8000;
+const ATTRIBUTE_KEY_LENGTH: u16 = 14;
+
+impl Protocol {
+    /// The number on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Ike => 1,
+            Self::Ah => 2,
+            Self::Esp => 3,
+            Self::Other(n) => n,
+        }
+    }
+
+    /// From the number on the wire.
+    #[must_use]
+    pub fn from_number(n: u8) -> Self {
+        match n {
+            1 => Self::Ike,
+            2 => Self::Ah,
+            3 => Self::Esp,
+            n => Self::Other(n),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ike => f.write_str("IKE"),
+            Self::Ah => f.write_str("AH"),
+            Self::Esp => f.write_str("ESP"),
+            Self::Other(n) => write!(f, "protocol {n}"),
+        }
+    }
+}
+
+impl TransformType {
+    /// The number on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Encr => 1,
+            Self::Prf => 2,
+            Self::Integ => 3,
+            Self::Ke => 4,
+            Self::Esn => 5,
+            Self::Other(n) => n,
+        }
+    }
+
+    /// From the number on the wire.
+    #[must_use]
+    pub fn from_number(n: u8) -> Self {
+        match n {
+            1 => Self::Encr,
+            2 => Self::Prf,
+            3 => Self::Integ,
+            4 => Self::Ke,
+            5 => Self::Esn,
+            n => Self::Other(n),
+        }
+    }
+}
+
+/// Reads the body of an SA payload.
+pub(super) fn decode_proposals(r: &mut Reader<'_>) -> Result<Vec<Proposal>, DecodeError> {
+    let mut proposals = Vec::new();
+    loop {
+        let place = r.place();
+        if proposals.len() == MAX_PROPOSALS {
+            return Err(DecodeError::TooMany { place, what: "proposals", limit: MAX_PROPOSALS });
+        }
+        let more = r.u8("proposal")?;
+        proposals.push(Proposal::decode(r)?);
+        match more {
+            LAST => return r.finish("what follows the last proposal", "0").map(|()| proposals),
+            MORE_PROPOSALS => {}
+            other => {
+                return Err(place.bad_value("last substructure", other, "0 (last) or 2 (more proposals)"));
+            }
+        }
+    }
+}
+
+/// Writes the body of an SA payload.
+pub(super) fn encode_proposals(proposals: &[Proposal], out: &mut Vec<u8>) {
+    let mut rest = proposals.iter().peekable();
+    while let Some(proposal) = rest.next() {
+        let more = if rest.peek().is_some() { MORE_PROPOSALS } else { LAST };
+        with_length16(out, 2, |out| proposal.encode(more, out));
+    }
+}
+
+impl Proposal {
+    /// Reads a proposal behind its "last substructure" octet.
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.u8("proposal")?; // RESERVED
+        let mut r = r.sub_after_length(4, "proposal", "8 or more")?;
+        let number = r.u8("proposal number")?;
+        let protocol = Protocol::from_number(r.u8("protocol ID")?);
+        let size_place = r.place();
+        let spi_size = r.u8("SPI size")?;
+        let transform_count = r.u8("number of transforms")?;
+        let spi = match (protocol, Spi::decode(&mut r, spi_size)?) {
+            (Protocol::Ike, spi @ (Spi::None | Spi::Ike(_)))
+            | (Protocol::Ah | Protocol::Esp, spi @ Spi::Esp(_))
+            | (Protocol::Other(_), spi) => spi,
+            (Protocol::Ike, Spi::Esp(_)) => {
+                return Err(size_place.bad_value("SPI size of an IKE proposal", spi_size, "0 or 8"));
+            }
+            (Protocol::Ah | Protocol::Esp, Spi::None | Spi::Ike(_)) => {
+                return Err(size_place.bad_value("SPI size of an AH or ESP proposal", spi_size, "4"));
+            }
+        };
+
+        let mut transforms = Vec::with_capacity(usize::from(transform_count));
+        for index in 1..=transform_count {
+            let place = r.place();
+            let more = r.u8("transform")?;
+            let expected = if index == transform_count { LAST } else { MORE_TRANSFORMS };
+            if more != expected {
+                return Err(place.bad_value("last substructure", more, "0 in the last transform, else 3"));
+            }
+            transforms.push(Transform::decode(&mut r)?);
+        }
+        r.finish("what follows the last transform", "0")?;
+        Ok(Self { number, protocol, spi, transforms })
+    }
+
+    fn encode(&self, more: u8, out: &mut Vec<u8>) {
+        let spi_size = self.spi.size();
+        let transform_count = count8(self.transforms.len());
+        out.extend_from_slice(&[
+            more,
+            0,
+            0,
+            0,
+            self.number,
+            self.protocol.number(),
+            spi_size,
+            transform_count,
+        ]);
+        self.spi.encode(out);
+        let mut rest = self.transforms.iter().peekable();
+        while let Some(transform) = rest.next() {
+            let more = if rest.peek().is_some() { MORE_TRANSFORMS } else { LAST };
+            with_length16(out, 2, |out| transform.encode(more, out));
+        }
+    }
+}
+
+impl Transform {
+    /// Reads a transform behind its "last substructure" octet.
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        r.u8("transform")?; // RESERVED
+        let mut r = r.sub_after_length(4, "transform", "8 or more")?;
+        let kind = TransformType::from_number(r.u8("transform type")?);
+        r.u8("transform")?; // RESERVED
+        let id = r.u16("transform ID")?;
+        let mut transform = Self { kind, id, key_bits: None, unknown_attribute: false };
+        while !r.is_empty() {
+            transform.decode_attribute(&mut r)?;
+        }
+        Ok(transform)
+    }
+
+    fn decode_attribute(&mut self, r: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let format_and_type = r.u16("transform attribute")?;
+        let value_or_length = r.u16("transform attribute")?;
+        let kind = format_and_type & !ATTRIBUTE_FORMAT_TV;
+        let is_short = format_and_type & ATTRIBUTE_FORMAT_TV != 0;
+        if !is_short {
+            r.bytes(usize::from(value_or_length), "value of a transform attribute")?;
+        }
+        // Key Length has the TV format and stands once (RFC 7296 §3.3.5); anything else is not understood.
+        if kind == ATTRIBUTE_KEY_LENGTH && is_short && self.key_bits.is_none() {
+            self.key_bits = Some(value_or_length);
+        } else {
+            self.unknown_attribute = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the transform; attributes that were not understood are not kept and so not written.
+    fn encode(&self, more: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[more, 0, 0, 0, self.kind.number(), 0]);
+        out.extend_from_slice(&self.id.to_be_bytes());
+        if let Some(bits) = self.key_bits {
+            out.extend_from_slice(&(ATTRIBUTE_FORMAT_TV | ATTRIBUTE_KEY_LENGTH).to_be_bytes());
+            out.extend_from_slice(&bits.to_be_bytes());
+        }
+    }
 }
