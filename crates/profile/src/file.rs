@@ -1,0 +1,152 @@
+//! The shape of a profile file: what serde accepts and what the published JSON schema says.
+//!
+//! Entries of lists stay text here: serde would blame the whole list for one of them.
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{Host, Identity, Method, ProfileName, Secret};
+
+/// A VPN connection for Evenkeel.
+///
+/// File names in it are relative to the profile's own folder and are read once, at import.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Evenkeel profile")]
+pub(crate) struct ProfileFile {
+    /// What you type after `evenkeel connect`: 1 to 64 printable characters.
+    #[schemars(with = "String", length(min = 1, max = 64))]
+    pub(crate) name: ProfileName,
+    /// Host name, IPv4 or IPv6 address of the gateway, without port.
+    #[schemars(with = "String", length(min = 1, max = 254))]
+    pub(crate) gateway: Host,
+    /// Ports other than the standard ones.
+    #[serde(default)]
+    pub(crate) gateway_ports: PortsFile,
+    /// Who the gateway must prove to be (IDr): a DNS name, an e-mail address, an IP address or a distinguished
+    /// name. Default: `gateway`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) remote_id: Option<Identity>,
+    /// Who we say we are (IDi), where that differs from `auth.identity` or the certificate's subject.
+    #[schemars(with = "Option<String>")]
+    pub(crate) local_id: Option<Identity>,
+    /// Allow SHA-1 and MODP-1024 for a gateway that has nothing better.
+    #[serde(default)]
+    pub(crate) legacy: bool,
+    /// How you and the gateway prove who you are.
+    pub(crate) auth: AuthFile,
+    /// Which certificate authorities may vouch for the gateway. Required except with method "psk".
+    #[serde(default)]
+    pub(crate) trust: Option<TrustFile>,
+    /// What goes through the tunnel.
+    #[serde(default)]
+    pub(crate) tunnel: TunnelFile,
+    /// The IKE SA.
+    #[serde(default)]
+    pub(crate) ike: IkeFile,
+    /// The CHILD SA.
+    #[serde(default)]
+    pub(crate) esp: EspFile,
+    /// Lifetimes in seconds.
+    #[serde(default)]
+    pub(crate) timers: TimersFile,
+}
+
+/// Ports other than the standard ones.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PortsFile {
+    /// A UDP port that takes IKE and ESP alike. Default: 500, then 4500.
+    #[schemars(range(min = 1))]
+    pub(crate) udp: Option<u16>,
+    /// The TCP port for encapsulation (RFC 9329). Default: 4500.
+    #[schemars(range(min = 1))]
+    pub(crate) tcp: Option<u16>,
+}
+
+/// How you and the gateway prove who you are.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthFile {
+    /// "eap-mschapv2" (user name and password), "certificate" or "psk" (pre-shared key).
+    pub(crate) method: Method,
+    /// The user name; with "eap-mschapv2" only.
+    #[schemars(with = "Option<String>")]
+    pub(crate) identity: Option<Identity>,
+    /// File with your certificate and its intermediates, PEM or DER; with "certificate" only.
+    pub(crate) certificate: Option<String>,
+    /// File with the private key of `certificate`, PEM.
+    pub(crate) key: Option<String>,
+    /// PKCS#12 file, instead of `certificate` and `key`.
+    pub(crate) pkcs12: Option<String>,
+    /// The password, the pre-shared key, or the passphrase of `key` or `pkcs12`. Better left out: it is asked for.
+    #[schemars(with = "Option<String>")]
+    pub(crate) secret: Option<Secret>,
+}
+
+/// Which certificate authorities may vouch for the gateway.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrustFile {
+    /// Files with CA certificates, PEM or DER.
+    #[serde(default)]
+    pub(crate) ca: Vec<String>,
+    /// Trust the system's certificate authorities.
+    #[serde(default)]
+    pub(crate) system: bool,
+}
+
+/// What goes through the tunnel.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TunnelFile {
+    /// Networks behind the gateway to reach through the tunnel. Default: what the gateway offers.
+    #[serde(default)]
+    pub(crate) remote_ts: Vec<String>,
+    /// Networks on this side. Default: the address that the gateway assigns.
+    #[serde(default)]
+    pub(crate) local_ts: Vec<String>,
+    /// DNS servers to use instead of those of the gateway.
+    #[serde(default)]
+    pub(crate) dns: Vec<String>,
+    /// Domains to resolve through the tunnel, beside those that the gateway names.
+    #[serde(default)]
+    pub(crate) domains: Vec<String>,
+    /// MTU inside the tunnel. Default: computed.
+    #[schemars(range(min = 576, max = 9000))]
+    pub(crate) mtu: Option<u16>,
+}
+
+/// The IKE SA.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IkeFile {
+    /// In order of preference, in strongSwan's notation: "aes256gcm16-prfsha256-x25519".
+    #[serde(default)]
+    pub(crate) proposals: Vec<String>,
+}
+
+/// The CHILD SA.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EspFile {
+    /// In order of preference, in strongSwan's notation: "aes256gcm16-x25519".
+    #[serde(default)]
+    pub(crate) proposals: Vec<String>,
+    /// Whether each rekey does a key exchange of its own (perfect forward secrecy).
+    pub(crate) pfs: Option<bool>,
+}
+
+/// Lifetimes in seconds.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimersFile {
+    /// Age at which the IKE SA is rekeyed.
+    #[schemars(range(min = 5, max = 604_800))]
+    pub(crate) ike_rekey_s: Option<u32>,
+    /// Age at which a CHILD SA is rekeyed.
+    #[schemars(range(min = 5, max = 604_800))]
+    pub(crate) child_rekey_s: Option<u32>,
+    /// Silence after which the gateway is asked whether it is still there.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub(crate) dpd_s: Option<u32>,
+}

@@ -1,0 +1,191 @@
+//! Whole files through the loader.
+use std::fs;
+
+use super::*;
+use crate::{Auth, Method};
+
+const LEAST: &str = r#"name = "Lab"
+gateway = "198.51.100.10"
+remote_id = "vpn.lab.example"
+[auth]
+method = "eap-mschapv2"
+identity = "alice"
+[trust]
+ca = ["ca.crt"]
+[tunnel]
+remote_ts = ["10.10.0.0/16"]
+"#;
+
+fn data(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).expect(name)
+}
+
+fn parse_with(text: &str, passphrase: Option<&str>) -> Result<Loaded, ProfileError> {
+    let passphrase = passphrase.map(Secret::new);
+    parse_toml(Path::new("lab.toml"), text.as_bytes(), passphrase.as_ref(), &mut |name| {
+        let known = ["ca.crt", "alice.crt", "alice.key", "alice-sesame.p12", "ed25519-sesame.key"];
+        let contents = if known.contains(&name) {
+            Ok(data(name))
+        } else {
+            Err(FileProblem::Io(std::io::ErrorKind::NotFound))
+        };
+        (name.into(), contents)
+    })
+}
+
+fn parse(text: &str) -> Result<Loaded, ProfileError> {
+    parse_with(text, None)
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).err().expect("refused").to_string()
+}
+
+#[test]
+fn the_least_profile_loads() {
+    let loaded = parse(LEAST).unwrap_or_else(|e| panic!("{e}"));
+    let profile = loaded.profile;
+    assert_eq!(profile.name.as_str(), "Lab");
+    assert_eq!(profile.remote_id.as_str(), "vpn.lab.example");
+    assert_eq!(profile.method(), Method::EapMschapv2);
+    assert_eq!(profile.local_identity().map(crate::Identity::as_str), Some("alice"));
+    assert_eq!(profile.auth.trust().map(|t| (t.ca().len(), t.system())), Some((1, false)));
+    assert!(loaded.secrets.is_empty());
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn a_profile_survives_json_both_ways() {
+    for text in [
+        LEAST.to_owned(),
+        LEAST
+            .replace("identity = \"alice\"", "")
+            .replace("eap-mschapv2", "certificate")
+            .replace("[trust]", "pkcs12 = \"alice-sesame.p12\"\nsecret = \"sesame\"\n[trust]"),
+        "name = \"P\"\ngateway = \"gw\"\n[auth]\nmethod = \"psk\"\n[timers]\ndpd_s = 5\n".to_owned(),
+    ] {
+        let profile = parse(&text).unwrap_or_else(|e| panic!("{e}")).profile;
+        let json = serde_json::to_string(&profile).expect("serialises");
+        assert_eq!(serde_json::from_str::<Profile>(&json).expect("parses"), profile);
+    }
+}
+
+#[test]
+fn a_profile_that_trusts_nobody_does_not_even_deserialise() {
+    let profile = parse(LEAST).unwrap_or_else(|e| panic!("{e}")).profile;
+    let mut json = serde_json::to_value(&profile).expect("serialises");
+    *json.pointer_mut("/auth/trust/ca").expect("there") = serde_json::json!([]);
+    assert!(serde_json::from_value::<Profile>(json).is_err());
+}
+
+#[test]
+fn certificates_come_from_files_or_pkcs12() {
+    let text = LEAST.replace("identity = \"alice\"", "certificate = \"alice.crt\"\nkey = \"alice.key\"");
+    let from_files = parse(&text.replace("eap-mschapv2", "certificate")).unwrap_or_else(|e| panic!("{e}"));
+    let text = LEAST.replace("identity = \"alice\"", "pkcs12 = \"alice-sesame.p12\"");
+    let text = text.replace("eap-mschapv2", "certificate");
+    let asked = parse(&text).err().expect("needs a passphrase");
+    assert!(asked.problem.needs_passphrase(), "{asked}");
+    let from_pkcs12 = parse_with(&text, Some("sesame")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(from_pkcs12.secrets.private_key.is_some());
+    let leaf = |loaded: &Loaded| match &loaded.profile.auth {
+        Auth::Certificate { chain, .. } => chain.as_slice().first().map(crate::Certificate::subject),
+        Auth::EapMschapv2 { .. } | Auth::Psk => None,
+    };
+    assert_eq!(leaf(&from_files), Some("CN=alice".to_owned()));
+    assert_eq!(leaf(&from_files), leaf(&from_pkcs12));
+}
+
+#[test]
+fn every_refusal_names_file_line_key_and_what_is_allowed() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("remote_id", "remoteid", "lab.toml:3:1: remoteid: unknown key `remoteid`; allowed: name, gateway"),
+        ("\"alice\"", "7", "lab.toml:6:12: auth.identity: wrong type: integer `7`; allowed: a string"),
+        (
+            "eap-mschapv2",
+            "eap-tls",
+            "lab.toml:5:10: auth.method: unknown value `eap-tls`; allowed: eap-mschapv2, ",
+        ),
+        (
+            "198.51.100.10",
+            "198.51.100.10:500",
+            "lab.toml:2:11: gateway: this carries a port or brackets; allowed: ",
+        ),
+        ("10.10.0.0/16", "10.10.0.1/16", "lab.toml:10:14: tunnel.remote_ts[0]: the address has bits set"),
+        ("ca = [\"ca.crt\"]", "ca = []", "lab.toml:7:1: trust: who may vouch"),
+        ("ca.crt", "other.crt", "lab.toml:8:7: trust.ca[0]: other.crt: can't be read: there is no such file"),
+        ("ca.crt", "alice.key", "lab.toml:8:7: trust.ca[0]: alice.key: holds no certificate; allowed: PEM"),
+        ("identity = \"alice\"", "", "lab.toml:5:10: auth.method: method \"eap-mschapv2\" needs 'identity'"),
+        ("gateway = \"198.51.100.10\"", "", "gateway: this key is missing"),
+        (
+            "identity = \"alice\"",
+            "identity = \"alice\"\nkey = \"k\"",
+            "lab.toml:7:7: auth.key: 'key' belongs to method",
+        ),
+        ("[trust]", "[trust", "lab.toml:7:"),
+        (
+            "[tunnel]",
+            "[tunnel]\nmtu = 20",
+            "lab.toml:10:7: tunnel.mtu: 20 is out of range; allowed: 576 to 9000",
+        ),
+        (
+            "[tunnel]",
+            "[tunnel]\nmtu = 99999",
+            "lab.toml:10:7: tunnel.mtu: wrong value: integer `99999`; allowed: u16",
+        ),
+    ];
+    for (old, new, expected) in cases {
+        let said = refusal(&LEAST.replacen(old, new, 1));
+        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn impossible_combinations_are_refused() {
+    let base = "name = \"P\"\ngateway = \"gw\"\n[auth]\n";
+    for (rest, expected) in [
+        ("method = \"psk\"\n[trust]\nsystem = true\n", "[trust] must be left out"),
+        ("method = \"psk\"\nidentity = \"a\"\n", "local_id"),
+        ("method = \"psk\"\npkcs12 = \"a\"\n", "'pkcs12' belongs to method \"certificate\" only"),
+        (
+            "method = \"certificate\"\n[trust]\nsystem = true\n",
+            "needs either 'certificate' and 'key', or 'pkcs12'",
+        ),
+        ("method = \"certificate\"\ncertificate = \"a\"\n", "'certificate' needs the 'key'"),
+        ("method = \"certificate\"\nkey = \"a\"\n", "'key' needs the 'certificate'"),
+        ("method = \"certificate\"\nkey = \"a\"\npkcs12 = \"b\"\n", "already holds certificate and key"),
+        ("method = \"eap-mschapv2\"\nidentity = \"a\"\n", "who may vouch for the gateway?"),
+    ] {
+        let said = refusal(&format!("{base}{rest}"));
+        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn weak_choices_are_taken_with_a_warning() {
+    let text = "name = \"P\"\ngateway = \"gw\"\nlegacy = true\n[auth]\nmethod = \"psk\"\nsecret = \"s\"\n";
+    let loaded = parse(text).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.warnings, [Warning::Legacy, Warning::SecretInFile]);
+    assert!(loaded.secrets.psk.is_some());
+    assert!(loaded.profile.legacy);
+}
+
+#[test]
+fn references_are_relative_to_the_profile() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("lab.toml");
+    fs::write(&path, LEAST).expect("written");
+    fs::write(folder.path().join("ca.crt"), data("ca.crt")).expect("written");
+    let named = ImportOptions { name: Some("Other".parse().expect("name")), ..Default::default() };
+    assert_eq!(load(&path, &named).unwrap_or_else(|e| panic!("{e}")).profile.name.as_str(), "Other");
+}
+
+#[test]
+fn folders_and_huge_files_are_not_read() {
+    let folder = tempfile::tempdir().expect("folder");
+    let problem = |path: &Path| load(path, &ImportOptions::default()).err().expect("refused").problem;
+    assert_eq!(problem(folder.path()), Problem::Unreadable(FileProblem::NotAFile));
+    let huge = folder.path().join("huge.toml");
+    fs::write(&huge, vec![b'#'; MAX_FILE + 1]).expect("written");
+    assert_eq!(problem(&huge), Problem::Unreadable(FileProblem::TooLarge));
+}
