@@ -8,6 +8,4 @@
 
 #![forbid(unsafe_code)]
 
-pub mod config;
 pub mod inner;
-pub mod link;

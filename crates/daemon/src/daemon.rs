@@ -1,0 +1,105 @@
+//! From start to end: folders, lock, recovery, listening, and an orderly way out.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use evenkeel_platform::dirs::{self, DirError, InstanceLock, LockError};
+use evenkeel_platform::dns::{DnsManager, DnsOutcome, DnsSystem};
+use evenkeel_platform::ipc_transport::{Access, BindError, Listener};
+use evenkeel_platform::routes::{Recovered, RouteError, RouteManager};
+use evenkeel_platform::service::ServiceManager;
+
+use crate::args::Args;
+
+/// Where this daemon keeps things and listens.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Profiles.
+    pub config_dir: PathBuf,
+    /// Sealed secrets and journals.
+    pub state_dir: PathBuf,
+    /// Socket or pipe.
+    pub endpoint: PathBuf,
+}
+
+impl From<Args> for Places {
+    fn from(args: Args) -> Self {
+        Self {
+            config_dir: args.config_dir.unwrap_or_else(dirs::config_dir),
+            state_dir: args.state_dir.unwrap_or_else(dirs::state_dir),
+            endpoint: args.socket.unwrap_or_else(dirs::ipc_endpoint),
+        }
+    }
+}
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A folder can't be used.
+    #[error(transparent)]
+    Directory(#[from] DirError),
+    /// Another daemon runs on the same state.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Routes can't be managed at all.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
+    /// Clients can't be listened for.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// Runs until `stop` is ready, then takes everything down.
+///
+/// # Errors
+/// When the daemon can't start. What goes wrong later is logged and reported to clients.
+pub async fn run(places: Places, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    dirs::create_private(&places.config_dir)?;
+    dirs::create_private(&places.state_dir)?;
+    let _lock = InstanceLock::acquire(&places.state_dir)?;
+
+    let routes = RouteManager::new(&places.state_dir)?;
+    let dns = DnsManager::new(&places.state_dir, DnsSystem::default());
+    recover(&routes, &dns).await;
+
+    let mut listener = Listener::bind(&places.endpoint, Access::AnyLocalUser)?;
+    tracing::info!(endpoint = %places.endpoint.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    tell_service_manager(ServiceManager::ready);
+
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((_stream, peer)) => tracing::debug!(user = %peer.user, pid = peer.pid, "client"),
+                Err(error) => tracing::debug!(%error, "a client could not be accepted"),
+            },
+        }
+    }
+    tracing::info!("stopping");
+    tell_service_manager(ServiceManager::stopping);
+    Ok(())
+}
+
+/// Undoes what a daemon that was killed has left. A failure is logged, not fatal: a daemon that refuses to start
+/// helps nobody whose network is half restored.
+async fn recover(routes: &RouteManager, dns: &DnsManager) {
+    match dns.recover().await {
+        Ok(DnsOutcome::Nothing) => {}
+        Ok(outcome) => tracing::warn!(?outcome, "an earlier run had left DNS settings"),
+        Err(error) => tracing::error!(%error, "DNS settings of an earlier run could not be restored"),
+    }
+    match routes.recover().await {
+        Ok(Recovered::Nothing) => {}
+        Ok(Recovered::Undone) => tracing::warn!("an earlier run had left routes; they are removed"),
+        Err(error) => tracing::error!(%error, "routes of an earlier run could not be removed"),
+    }
+}
+
+fn tell_service_manager(
+    what: impl FnOnce(&ServiceManager) -> Result<(), evenkeel_platform::service::ServiceError>,
+) {
+    if let Err(error) = ServiceManager::from_environment().and_then(|manager| what(&manager)) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
