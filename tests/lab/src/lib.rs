@@ -1,3 +1,30 @@
 //! Networks of namespaces with NAT, real gateways and real clients, all inside one sandbox per test.
+//!
+//! A test calls [`sandbox::run`], which runs it again inside fresh user, network, mount and PID namespaces: whatever it
+//! builds vanishes with its process, however that ends, and tests can't see each other. In there it builds a
+//! [`Topology`]; each [`Host`] is a network namespace and a mount namespace, and [`Host::run`] is "do this over there".
+//!
+//! ```text
+//! client 192.168.1.11 -\
+//! client 192.168.1.12 --+-- nat ==[carrier nat]== isp --(narrow)-- core -- gateway 198.51.100.10 -- server 10.10.0.80
+//! ```
+//!
+//! [`strongswan`] puts charon on a host, [`pki`] makes certificates, good and bad, and [`traffic`] moves data and checks
+//! its SHA-256.
 
 #![forbid(unsafe_code)]
+
+pub mod exec;
+pub mod host;
+pub mod logs;
+pub mod nat;
+pub mod pki;
+pub mod sandbox;
+pub mod strongswan;
+pub mod topology;
+pub mod traffic;
+pub mod wait;
+
+pub use host::Host;
+pub use nat::{Nat, PortAllocation};
+pub use topology::{Network, Topology};
