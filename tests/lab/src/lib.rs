@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod exec;
+pub mod gotatun;
 pub mod host;
 pub mod logs;
 pub mod nat;

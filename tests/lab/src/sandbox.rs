@@ -50,6 +50,20 @@ fn test_name<F>() -> String {
     path.split_once("::").map_or(path, |(_crate, test)| test).to_owned()
 }
 
+/// Runs `body` inside a sandbox of its own when called by a program instead of a test: the program is started again with
+/// the same arguments, on the same terminal. Returns how that ended.
+pub fn run_program(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitStatus> {
+    if std::env::var_os(INSIDE).is_some() {
+        furnish()?;
+        body()?;
+        return Ok(ExitStatus::default());
+    }
+    let program = std::env::current_exe().context("finding this program")?;
+    let mut command = Entry::detect()?.command(&program);
+    command.args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    command.status().context("starting the sandbox")
+}
+
 fn run_again_inside(test: &str) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding the test binary")?;
     let mut command = Entry::detect()?.command(&program);

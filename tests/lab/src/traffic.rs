@@ -1,11 +1,12 @@
 //! Data over TCP, with its SHA-256 checked at the far end, and small questions over UDP.
 //!
 //! The server speaks one line: `GET N` answers N pseudo-random bytes, `PUT N` takes N bytes and answers their SHA-256,
-//! `PEER` answers the address that the server sees.
+//! `PEER` answers the address that the server sees. Without a number, `GET` sends zeros until the client has enough, and
+//! `PUT` takes whatever comes until the client is done and answers how many bytes that were.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +18,9 @@ use crate::Host;
 
 /// The server's TCP port, and its UDP port, where it echoes.
 pub const PORT: u16 = 8080;
+
+/// How long a stream may take to get up to speed before its rate is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// No single read or write may hang longer.
 const STALL: Duration = Duration::from_secs(20);
@@ -60,6 +64,21 @@ fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
             let digest = receive(&mut reader, length.parse()?)?;
             stream.write_all(digest.as_ref())?;
         }
+        ["GET"] => {
+            let zeros = vec![0; 128 * 1024];
+            while stream.write_all(&zeros).is_ok() {}
+        }
+        ["PUT"] => {
+            let mut block = vec![0; 128 * 1024];
+            let mut total = 0_u64;
+            loop {
+                match reader.read(&mut block)? {
+                    0 => break,
+                    got => total += got as u64,
+                }
+            }
+            stream.write_all(&total.to_be_bytes())?;
+        }
         ["PEER"] => writeln!(stream, "{}", stream.peer_addr()?.ip().to_canonical())?,
         _ => bail!("the server knows no {line:?}"),
     }
@@ -90,6 +109,41 @@ pub fn upload(host: &Host, server: IpAddr, length: u64) -> anyhow::Result<Durati
         Ok(started.elapsed())
     })
     .with_context(|| format!("{} uploading {length} bytes to {server}", host.name()))
+}
+
+/// Bits per second of one TCP stream from the server to `host`, after a second in which it gets up to speed.
+pub fn download_rate(host: &Host, server: IpAddr, time: Duration) -> anyhow::Result<f64> {
+    host.run(|| -> anyhow::Result<_> {
+        let mut stream = connect(server)?;
+        writeln!(stream, "GET")?;
+        let mut block = vec![0; 128 * 1024];
+        let mut read_for = |time: Duration| -> anyhow::Result<f64> {
+            let (started, mut total) = (Instant::now(), 0);
+            while started.elapsed() < time {
+                total += stream.read(&mut block)?;
+            }
+            Ok(total as f64 * 8.0 / started.elapsed().as_secs_f64())
+        };
+        read_for(WARM_UP)?;
+        read_for(time)
+    })
+}
+
+/// Bits per second of one TCP stream from `host` to the server, as counted by the server.
+pub fn upload_rate(host: &Host, server: IpAddr, time: Duration) -> anyhow::Result<f64> {
+    host.run(|| -> anyhow::Result<_> {
+        let mut stream = connect(server)?;
+        writeln!(stream, "PUT")?;
+        let zeros = vec![0; 128 * 1024];
+        let started = Instant::now();
+        while started.elapsed() < time {
+            stream.write_all(&zeros)?;
+        }
+        stream.shutdown(Shutdown::Write)?;
+        let mut total = [0; 8];
+        stream.read_exact(&mut total)?;
+        Ok(u64::from_be_bytes(total) as f64 * 8.0 / started.elapsed().as_secs_f64())
+    })
 }
 
 /// The address under which the server sees `host`.

@@ -1,20 +1,38 @@
-//! What the lab runs inside its networks, and the questions that the task runner asks it.
+//! The lab as a program: what the task runner asks of it.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program for terminals")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for terminals")]
 
-use std::process::ExitCode;
+mod bench;
 
-use evenkeel_lab::sandbox::Entry;
+use std::process::{ExitCode, ExitStatus};
+
+use clap::{Parser, Subcommand};
+use evenkeel_lab::sandbox::{self, Entry};
+
+/// Networks of namespaces with NAT and real gateways.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Say whether this machine can run the lab
+    Check,
+    /// Measure throughput and cost beside others
+    Bench(bench::Args),
+}
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1).unwrap_or_default();
-    let done = match task.as_str() {
-        "check" => Entry::detect().map(drop),
-        other => Err(anyhow::anyhow!("the lab has no task {other:?}")),
+    let done = match Cli::parse().task {
+        Task::Check => Entry::detect().map(|_entry| ExitStatus::default()),
+        Task::Bench(args) => sandbox::run_program(|| bench::run(&args)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_said_by_itself) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

@@ -1,0 +1,85 @@
+//! One TCP stream each way: client - NAT - gateway - office.
+
+use std::{net::IpAddr, time::Duration};
+
+use evenkeel_lab::{
+    Nat, Network, Topology, gotatun,
+    strongswan::{Auth, Charon, Config, Connection, Pool},
+    topology::{GATEWAY_V4, SERVER_V4},
+    traffic,
+};
+
+use super::{Args, table};
+
+/// Mbit/s of a stream.
+struct Rates {
+    up: f64,
+    down: f64,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let time = Duration::from_secs(args.seconds);
+    let mut measured: Vec<(&str, Rates)> = Vec::new();
+    measured.push(("no tunnel", plain(time)?));
+    measured.push(("strongSwan, kernel-libipsec at both ends", strongswan(time)?));
+    match &args.gotatun {
+        Some(program) => measured.push(("gotatun at both ends", wireguard(program, time)?)),
+        None => println!("gotatun: NOT MEASURED: its program was not named"),
+    }
+    let rows: Vec<Vec<String>> = measured
+        .iter()
+        .map(|(name, rates)| {
+            vec![(*name).to_owned(), format!("{:.0}", rates.up), format!("{:.0}", rates.down)]
+        })
+        .collect();
+    table::print("One TCP stream, Mbit/s; only the ratios mean anything", &["", "up", "down"], &rows);
+    Ok(())
+}
+
+fn plain(time: Duration) -> anyhow::Result<Rates> {
+    let network = Topology::behind(Nat::preserving()).build()?;
+    traffic::serve(&network.gateway)?;
+    rates(&network, GATEWAY_V4.into(), time)
+}
+
+fn strongswan(time: Duration) -> anyhow::Result<Rates> {
+    let network = Topology::behind(Nat::preserving()).build()?;
+    traffic::serve(&network.server)?;
+    let psks = vec![(Vec::new(), "benchmark".to_owned())];
+    let _gateway = Charon::start(
+        &network.gateway,
+        Config {
+            connections: vec![Connection::gateway(Auth::Psk, Auth::Psk)],
+            pools: vec![Pool::v4()],
+            psks: psks.clone(),
+            ..Config::default()
+        },
+    )?;
+    let gateway = network.gateway_address().to_string();
+    let client = Charon::start(
+        network.client(),
+        Config {
+            connections: vec![Connection::client(Auth::Psk, Auth::Psk, &gateway, "bench@lab.example")],
+            psks,
+            ..Config::default()
+        },
+    )?;
+    client.swanctl(&["--initiate", "--child", "net", "--timeout", "10"])?;
+    rates(&network, SERVER_V4.into(), time)
+}
+
+fn wireguard(program: &std::path::Path, time: Duration) -> anyhow::Result<Rates> {
+    let network = Topology::behind(Nat::preserving()).build()?;
+    traffic::serve(&network.server)?;
+    let at = (GATEWAY_V4, 0).into();
+    let _tunnel = gotatun::Tunnel::build(program, network.client(), &network.gateway, at)?;
+    rates(&network, SERVER_V4.into(), time)
+}
+
+fn rates(network: &Network, server: IpAddr, time: Duration) -> anyhow::Result<Rates> {
+    let mega = |rate: f64| rate / 1e6;
+    Ok(Rates {
+        up: mega(traffic::upload_rate(network.client(), server, time)?),
+        down: mega(traffic::download_rate(network.client(), server, time)?),
+    })
+}
