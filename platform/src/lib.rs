@@ -10,6 +10,7 @@
 //! This is the only crate of the product that may use `unsafe`; each block says why it is sound.
 #![allow(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
+pub mod checksum;
 pub mod credentials;
 pub mod dirs;
 pub mod dns;
@@ -17,7 +18,10 @@ pub mod ipc_transport;
 pub mod net_events;
 pub mod routes;
 pub mod service;
+pub mod socket;
+pub mod tun;
 pub mod user;
+pub mod wakeup;
 
 mod journal;
 
