@@ -212,3 +212,60 @@ fn text(number: u16, value: &[u8], known: fn(String) -> ConfigAttribute) -> Conf
         Err(_) => ConfigAttribute::Other(number, value.to_vec()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Part;
+
+    fn decode(attributes: &[u8]) -> Result<Vec<ConfigAttribute>, DecodeError> {
+        let body = [&[1, 0, 0, 0], attributes].concat();
+        ConfigPayload::decode(&mut Reader::new(&body, Part::Trailer, 0)).map(|config| config.attributes)
+    }
+
+    fn attribute(number: u8, value: &[u8]) -> Vec<u8> {
+        [&[0, number, 0, u8::try_from(value.len()).unwrap()], value].concat()
+    }
+
+    #[test]
+    fn attributes_of_a_length_that_their_type_cannot_have_are_refused() {
+        for (number, allowed) in [(1, 4), (2, 4), (3, 4), (8, 17), (10, 16), (13, 8), (15, 17)] {
+            for length in 1..=33 {
+                let result = decode(&attribute(number, &vec![0; length]));
+                assert_eq!(result.is_ok(), length == allowed, "type {number} with {length} octets");
+            }
+            assert!(decode(&attribute(number, &[])).is_ok(), "a request for type {number}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_prefix_is_at_most_128_bits_long() {
+        let with_prefix = |length: u8| decode(&attribute(8, &[[0; 16].as_slice(), &[length]].concat()));
+        assert!(with_prefix(128).is_ok());
+        let error = with_prefix(129).unwrap_err();
+        assert!(matches!(error, DecodeError::BadValue { value: 129, .. }), "{error}");
+    }
+
+    #[test]
+    fn the_reserved_bit_is_ignored_and_never_written() {
+        assert_eq!(decode(&[0x80, 3, 0, 0]), Ok(vec![ConfigAttribute::Ip4Dns(None)]));
+        let mut out = Vec::new();
+        let attributes = vec![ConfigAttribute::Other(0xc001, Vec::new())];
+        ConfigPayload { kind: ConfigType::Request, attributes }.encode(&mut out);
+        assert_eq!(out, [1, 0, 0, 0, 0x40, 1, 0, 0]);
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_kept_as_it_came() {
+        let expected = ConfigAttribute::Other(25, vec![0xff]);
+        assert_eq!(decode(&attribute(25, &[0xff])), Ok(vec![expected]));
+    }
+
+    #[test]
+    fn the_number_of_attributes_is_bounded() {
+        let request = [0, 3, 0, 0];
+        assert!(decode(&request.repeat(MAX_ATTRIBUTES)).is_ok());
+        let error = decode(&request.repeat(MAX_ATTRIBUTES + 1)).unwrap_err();
+        assert!(matches!(error, DecodeError::TooMany { limit: MAX_ATTRIBUTES, .. }), "{error}");
+    }
+}

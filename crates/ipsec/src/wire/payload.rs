@@ -314,3 +314,81 @@ impl Spi {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{NotifyType, Part};
+
+    fn decode(kind: PayloadType, body: &[u8]) -> Result<Option<Payload>, DecodeError> {
+        Payload::decode(kind, &mut Reader::new(body, Part::Payload(kind), 0))
+    }
+
+    #[test]
+    fn a_nonce_has_16_to_256_octets() {
+        for (length, is_allowed) in [(0, false), (15, false), (16, true), (256, true), (257, false)] {
+            assert_eq!(decode(PayloadType::Nonce, &vec![0; length]).is_ok(), is_allowed, "{length} octets");
+        }
+    }
+
+    #[test]
+    fn an_eap_packet_is_as_long_as_it_says() {
+        assert!(decode(PayloadType::Eap, &[3, 1, 0, 4]).is_ok());
+        for body in
+            [&[][..], &[3, 1, 0], &[3, 1, 0, 3], &[3, 1, 0, 5], &[3, 1, 0, 4, 0], &[1, 1, 0xff, 0xff, 1]]
+        {
+            assert!(decode(PayloadType::Eap, body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_delete_holds_the_spis_that_it_counts() {
+        let two = [3, 4, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2];
+        let expected = Payload::Delete(Delete::Esp(vec![EspSpi(1), EspSpi(2)]));
+        assert_eq!(decode(PayloadType::Delete, &two), Ok(Some(expected)));
+        assert!(decode(PayloadType::Delete, &two[..11]).is_err());
+        assert!(decode(PayloadType::Delete, &[&two[..], &[0]].concat()).is_err());
+        assert!(decode(PayloadType::Delete, &[3, 4, 0xff, 0xff]).is_err(), "hostile count");
+        assert!(decode(PayloadType::Delete, &[3, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]).is_err(), "wrong size");
+        assert!(
+            decode(PayloadType::Delete, &[1, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]).is_err(),
+            "IKE has no SPI"
+        );
+        assert!(decode(PayloadType::Delete, &[1, 0, 0, 1]).is_err());
+        assert_eq!(decode(PayloadType::Delete, &[1, 0, 0, 0]), Ok(Some(Payload::Delete(Delete::Ike))));
+        assert_eq!(
+            decode(PayloadType::Delete, &[2, 9, 9, 9, 9]),
+            Ok(Some(Payload::Delete(Delete::Other(2))))
+        );
+    }
+
+    #[test]
+    fn a_notification_has_an_spi_of_a_size_that_exists() {
+        for size in 0..=255 {
+            let body = [&[3, size, 0x40, 9], &[1; 255][..usize::from(size)]].concat();
+            let is_known = matches!(size, 0 | 4 | 8);
+            assert_eq!(decode(PayloadType::Notify, &body).is_ok(), is_known, "{size} octets");
+        }
+        let redirect = decode(PayloadType::Notify, &[1, 0, 0x40, 0x17, 9]);
+        let expected = Notify { protocol: Protocol::Ike, ..Notify::new(NotifyType::Redirect, vec![9]) };
+        assert_eq!(redirect, Ok(Some(Payload::Notify(expected))));
+    }
+
+    #[test]
+    fn identities_of_the_wrong_length_are_refused_with_the_right_one() {
+        let error = decode(PayloadType::IdR, &[1, 0, 0, 0, 192, 0, 2]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "IDr payload at offset 4: identification data is 3 octets long, allowed: 4 for an IPv4 address"
+        );
+    }
+
+    #[test]
+    fn payloads_are_displayed_as_in_logs_of_strongswan() {
+        let notify = |kind| Payload::Notify(Notify::new(kind, Vec::new()));
+        assert_eq!(notify(NotifyType::Cookie).to_string(), "N(COOKIE)");
+        assert_eq!(notify(NotifyType::Other(40_000)).to_string(), "N(notify type 40000)");
+        assert_eq!(Payload::TsI(Vec::new()).to_string(), "TSi");
+        assert_eq!(Payload::Sa(Vec::new()).to_string(), "SA");
+    }
+}

@@ -263,3 +263,110 @@ impl Transform {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Part;
+
+    fn decode(body: &[u8]) -> Result<Vec<Proposal>, DecodeError> {
+        decode_proposals(&mut Reader::new(body, Part::Trailer, 0))
+    }
+
+    /// A last proposal for IKE with one AES-256-GCM transform.
+    const BODY: [u8; 20] = [0, 0, 0, 20, 1, 1, 0, 1, 0, 0, 0, 12, 1, 0, 0, 20, 0x80, 14, 1, 0];
+
+    fn with(at: usize, octet: u8) -> Result<Vec<Proposal>, DecodeError> {
+        let mut body = BODY;
+        body[at] = octet;
+        decode(&body)
+    }
+
+    fn with_attributes(attributes: &[u8]) -> Transform {
+        let transform_len = u8::try_from(8 + attributes.len()).unwrap();
+        let head = [0, 0, 0, 8 + transform_len, 1, 1, 0, 1];
+        let transform = [0, 0, 0, transform_len, 1, 0, 0, 20];
+        decode(&[&head[..], &transform, attributes].concat()).unwrap().remove(0).transforms.remove(0)
+    }
+
+    #[test]
+    fn a_proposal_is_read_as_rfc_7296_lays_it_out() {
+        let transform =
+            Transform { kind: TransformType::Encr, id: 20, key_bits: Some(256), unknown_attribute: false };
+        let proposal =
+            Proposal { number: 1, protocol: Protocol::Ike, spi: Spi::None, transforms: vec![transform] };
+        assert_eq!(decode(&BODY), Ok(vec![proposal]));
+    }
+
+    #[test]
+    fn markers_lengths_and_counts_that_contradict_each_other_are_refused() {
+        assert!(with(0, 1).is_err(), "neither last nor more proposals");
+        assert!(with(0, 2).is_err(), "more proposals, and none there");
+        for length in [0, 3, 7, 8, 19, 21] {
+            assert!(with(3, length).is_err(), "a proposal of {length} octets");
+        }
+        for size in [4, 1, 16] {
+            assert!(with(6, size).is_err(), "an IKE SPI of {size} octets");
+        }
+        assert!(with(7, 0).is_err(), "a transform that isn't counted");
+        assert!(with(7, 2).is_err(), "a transform that isn't there");
+        assert!(with(8, 3).is_err(), "more transforms, and none there");
+        for length in [0, 3, 7, 9, 11, 13] {
+            assert!(with(11, length).is_err(), "a transform of {length} octets");
+        }
+        assert!(with(16, 0).is_err(), "an attribute longer than its transform");
+        assert!(decode(&[&BODY[..], &BODY].concat()).is_err(), "a proposal behind the last one");
+        assert!(decode(&[]).is_err(), "no proposal");
+    }
+
+    #[test]
+    fn an_esp_proposal_needs_an_spi_of_four_octets() {
+        assert!(with(5, Protocol::Esp.number()).is_err());
+        let body = [0, 0, 0, 12, 1, 3, 4, 0, 0xc0, 0, 0, 1];
+        assert_eq!(decode(&body).unwrap()[0].spi, Spi::Esp(crate::wire::EspSpi(0xc000_0001)));
+    }
+
+    #[test]
+    fn a_transform_with_anything_but_one_key_length_is_marked() {
+        let key_length = [0x80, 14, 1, 0];
+        assert_eq!(with_attributes(&[]).key_bits, None);
+        assert!(!with_attributes(&key_length).unknown_attribute);
+        for attributes in [
+            [&key_length[..], &[0x80, 14, 0, 128]].concat(),
+            [&key_length[..], &[0x80, 15, 0, 1]].concat(),
+            [&key_length[..], &[0, 15, 0, 3, 1, 2, 3]].concat(),
+            vec![0, 14, 0, 2, 1, 0],
+        ] {
+            assert!(with_attributes(&attributes).unknown_attribute, "{attributes:?}");
+        }
+        assert_eq!(with_attributes(&[key_length, [0x80, 14, 0, 128]].concat()).key_bits, Some(256));
+    }
+
+    #[test]
+    fn the_number_of_proposals_is_bounded() {
+        let chain = |n: usize| {
+            let mut body = [MORE_PROPOSALS, 0, 0, 8, 1, 1, 0, 0].repeat(n - 1);
+            body.extend_from_slice(&[LAST, 0, 0, 8, 1, 1, 0, 0]);
+            decode(&body)
+        };
+        assert_eq!(chain(MAX_PROPOSALS).map(|proposals| proposals.len()), Ok(MAX_PROPOSALS));
+        let error = chain(MAX_PROPOSALS + 1).unwrap_err();
+        assert!(matches!(error, DecodeError::TooMany { limit: MAX_PROPOSALS, .. }), "{error}");
+    }
+
+    #[test]
+    fn every_transform_number_keeps_its_place_in_a_list_of_255() {
+        let transforms: Vec<_> = (0..=254)
+            .map(|id| Transform {
+                kind: TransformType::Encr,
+                id,
+                key_bits: Some(id),
+                unknown_attribute: false,
+            })
+            .collect();
+        let proposals = vec![Proposal { number: 1, protocol: Protocol::Ike, spi: Spi::None, transforms }];
+        let mut body = Vec::new();
+        encode_proposals(&proposals, &mut body);
+        assert_eq!(decode(&body), Ok(proposals));
+    }
+}
