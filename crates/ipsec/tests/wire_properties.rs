@@ -126,9 +126,10 @@ fn config() -> impl Strategy<Value = ConfigPayload> {
 }
 
 fn eap() -> impl Strategy<Value = Vec<u8>> {
-    (any::<u8>(), any::<u8>(), bytes(64)).prop_map(|(code, identifier, data)| {
-        let length = u16::try_from(4 + data.len()).unwrap().to_be_bytes();
-        [&[code, identifier], &length[..], &data].concat()
+    (0..64_u8).prop_flat_map(|data_len| {
+        (any::<[u8; 2]>(), vec(any::<u8>(), usize::from(data_len))).prop_map(
+            move |([code, identifier], data)| [&[code, identifier, 0, 4 + data_len], &data[..]].concat(),
+        )
     })
 }
 
