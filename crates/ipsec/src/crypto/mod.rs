@@ -4,6 +4,7 @@
 //! * Algorithms: [`Encr`], [`Integ`], [`Prf`], [`Group`]; a negotiated set of them is an [`IkeSuite`] or an [`EspSuite`].
 //! * Negotiation: [`IkeProposals`] and [`EspProposals`] offer, select and check.
 //! * Operations: [`KeyExchange`], [`SkKey`].
+//! * Authentication: [`choose_auth`], [`SigningKey`], [`verify_auth`].
 //!
 //! Every primitive is aws-lc's, but for the MODP groups (crypto-bigint) and the generator behind [`Rng`]
 //! (rand_chacha).
@@ -15,6 +16,7 @@ mod prf;
 mod proposal;
 mod rng;
 mod secret;
+mod signature;
 mod sk;
 mod suite;
 mod transform;
@@ -27,6 +29,10 @@ pub use proposal::{
 };
 pub use rng::Rng;
 pub use secret::Secret;
+pub use signature::{
+    AuthChoice, Curve, HashAlgorithm, KeyError, KeyKind, SignError, SignatureError, SignatureScheme,
+    SigningKey, VerifyPolicy, choose_auth, verify_auth,
+};
 pub use sk::{SkError, SkKey};
 pub use suite::{EspSuite, IkeSuite};
 pub use transform::{Encr, Integ, KeyBits};
