@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::fs::symlink},
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
@@ -29,8 +29,6 @@ impl Host {
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let folder = Path::new(sandbox::STATE).join(name);
         fs::create_dir_all(&folder).context("creating the host's folder")?;
-        let resolv_conf = folder.join("resolv.conf");
-        fs::write(&resolv_conf, "# The lab resolves nothing.\n").context("writing resolv.conf")?;
 
         let made = thread::scope(|scope| {
             let namespaces = scope.spawn(|| -> anyhow::Result<(File, File)> {
@@ -39,7 +37,7 @@ impl Host {
                     .context("making mounts private")?;
                 mount(Some("lab"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
                     .context("mounting /run")?;
-                bind(&resolv_conf, Path::new("/etc/resolv.conf"))?;
+                furnish_etc()?;
                 // Programs look for their interfaces here; a kernel that hides parts of sysfs refuses, and then it stays.
                 let _ = mount(Some("lab"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
                 let network =
@@ -113,9 +111,16 @@ impl Host {
             .with_context(|| format!("on host {}: setting {} to {value}", self.name, file.display()))
     }
 
-    /// Makes `target` show `source` on this host only.
-    pub fn bind(&self, source: &Path, target: &Path) -> anyhow::Result<()> {
-        self.run(|| bind(source, target))
+    /// Makes `/etc/NAME` on this host a link to `target`.
+    pub fn link_etc(&self, name: &str, target: &Path) -> anyhow::Result<()> {
+        let link = Path::new("/etc").join(name);
+        self.run(|| -> anyhow::Result<()> {
+            if link.is_symlink() {
+                fs::remove_file(&link).context("removing the machine's own")?;
+            }
+            symlink(target, &link).context("linking")
+        })
+        .with_context(|| format!("{} on host {}", link.display(), self.name))
     }
 
     /// A name for this host's network namespace that `ip link ... netns` understands.
@@ -132,8 +137,16 @@ impl Host {
     }
 }
 
-/// Bind-mounts in the calling thread's mount namespace.
-fn bind(source: &Path, target: &Path) -> anyhow::Result<()> {
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .with_context(|| format!("binding {} over {}", source.display(), target.display()))
+/// Gives the calling thread's mount namespace an `/etc` that may be written to: the machine's files behind links, and a
+/// `resolv.conf` that is a real file, which programs replace by renaming.
+fn furnish_etc() -> anyhow::Result<()> {
+    mount(Some("lab"), "/etc", Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+        .context("mounting /etc")?;
+    for entry in fs::read_dir(sandbox::ETC).context("reading the machine's /etc")? {
+        let entry = entry.context("reading the machine's /etc")?;
+        if entry.file_name() != "resolv.conf" {
+            symlink(entry.path(), Path::new("/etc").join(entry.file_name())).context("linking into /etc")?;
+        }
+    }
+    fs::write("/etc/resolv.conf", "# The lab resolves nothing.\n").context("writing /etc/resolv.conf")
 }

@@ -9,18 +9,21 @@
 //! client 192.168.1.12 --+-- nat ==[carrier nat]== isp --(narrow)-- core -- gateway 198.51.100.10 -- server 10.10.0.80
 //! ```
 //!
-//! [`strongswan`] puts charon on a host, [`pki`] makes certificates, good and bad, and [`traffic`] moves data and checks
+//! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`] makes certificates, good and bad, and [`traffic`] moves data and checks
 //! its SHA-256.
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod exec;
 pub mod gotatun;
 pub mod host;
 pub mod logs;
 pub mod nat;
 pub mod pki;
+pub mod profile;
 pub mod sandbox;
+pub mod snapshot;
 pub mod strongswan;
 pub mod topology;
 pub mod traffic;

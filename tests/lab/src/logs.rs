@@ -19,15 +19,15 @@ pub fn keep(test: &str) {
 fn copy_logs(from: &Path, target: &Path) -> io::Result<()> {
     for host in fs::read_dir(from)? {
         let host = host?;
-        if !host.file_type()?.is_dir() {
+        let name = host.file_name().display().to_string();
+        if !host.file_type()?.is_dir() || name.starts_with('.') {
             continue;
         }
         for file in fs::read_dir(host.path())? {
             let file = file?.path();
             let kept = file.extension().is_some_and(|kind| kind == "log" || kind == "conf" || kind == "toml");
-            if let (true, Some(name)) = (kept, file.file_name()) {
-                let name = format!("{}.{}", host.file_name().display(), name.display());
-                fs::copy(&file, target.join(name))?;
+            if let (true, Some(last)) = (kept, file.file_name()) {
+                fs::copy(&file, target.join(format!("{name}.{}", last.display())))?;
             }
         }
     }

@@ -19,6 +19,9 @@ const INSIDE: &str = "EVENKEEL_LAB_INSIDE";
 /// Where everything that a test writes goes: a tmpfs of the sandbox's own.
 pub const STATE: &str = "/mnt";
 
+/// Where the machine's own `/etc` can be read, whatever a host has put in its place.
+pub(crate) const ETC: &str = "/mnt/.etc";
+
 /// No test takes longer than this; the runner's own limit lies above it.
 const LIMIT: Duration = Duration::from_secs(150);
 
@@ -140,7 +143,10 @@ pub fn furnish() -> anyhow::Result<()> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("making mounts private")?;
     mount(Some("lab"), STATE, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
-        .context("mounting the lab's folder")
+        .context("mounting the lab's folder")?;
+    std::fs::create_dir(ETC).context("a folder for the machine's /etc")?;
+    mount(Some("/etc"), ETC, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .context("keeping the machine's /etc")
 }
 
 /// Runs to the end or to the limit, whichever comes first, collecting standard output; errors go where ours go.

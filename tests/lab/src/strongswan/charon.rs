@@ -1,6 +1,6 @@
 //! Starting charon, feeding it, and asking it.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::Context;
 use nix::sys::signal::Signal;
@@ -53,7 +53,7 @@ impl<'h> Charon<'h> {
     pub fn start_with(host: &'h Host, config: Config, settings: &str) -> anyhow::Result<Self> {
         let swanctl = host.folder().join("swanctl");
         fs::create_dir_all(&swanctl).context("creating swanctl's folder")?;
-        host.bind(&swanctl, Path::new("/etc/swanctl"))?;
+        host.link_etc("swanctl", &swanctl)?;
         let daemon = launch(host, settings)?;
         let mut charon = Self { host, daemon, config, settings: settings.to_owned() };
         charon.when_ready()?;
