@@ -8,8 +8,13 @@ use evenkeel_platform::dns::{DnsManager, DnsOutcome, DnsSystem};
 use evenkeel_platform::ipc_transport::{Access, BindError, Listener};
 use evenkeel_platform::routes::{Recovered, RouteError, RouteManager};
 use evenkeel_platform::service::ServiceManager;
+use evenkeel_platform::user::UserId;
 
 use crate::args::Args;
+use crate::control::{self, ControlHandle};
+use crate::logging::LogRing;
+use crate::profiles::{Profiles, ProfilesError};
+use crate::server::{self, Services};
 
 /// Where this daemon keeps things and listens.
 #[derive(Clone, Debug)]
@@ -44,6 +49,12 @@ pub enum StartError {
     /// Routes can't be managed at all.
     #[error(transparent)]
     Routes(#[from] RouteError),
+    /// The profiles can't be read.
+    #[error(transparent)]
+    Profiles(#[from] ProfilesError),
+    /// The system doesn't say which account this is.
+    #[error("this process's account is not known: {0}")]
+    Account(#[source] std::io::Error),
     /// Clients can't be listened for.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -53,7 +64,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// When the daemon can't start. What goes wrong later is logged and reported to clients.
-pub async fn run(places: Places, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+pub async fn run(places: Places, log: LogRing, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     dirs::create_private(&places.config_dir)?;
     dirs::create_private(&places.state_dir)?;
     let _lock = InstanceLock::acquire(&places.state_dir)?;
@@ -62,22 +73,25 @@ pub async fn run(places: Places, stop: impl Future<Output = ()>) -> Result<(), S
     let dns = DnsManager::new(&places.state_dir, DnsSystem::default());
     recover(&routes, &dns).await;
 
-    let mut listener = Listener::bind(&places.endpoint, Access::AnyLocalUser)?;
+    let system = UserId::current().map_err(StartError::Account)?;
+    let (profiles, unreadable) = Profiles::open(&places.config_dir, &places.state_dir, system)?;
+    for document in unreadable {
+        tracing::error!(%document, "a profile can't be read; it is left as it is");
+    }
+    let (control, end) = ControlHandle::pair();
+    let controlling = tokio::spawn(control::run(end));
+
+    let listener = Listener::bind(&places.endpoint, Access::AnyLocalUser)?;
     tracing::info!(endpoint = %places.endpoint.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     tell_service_manager(ServiceManager::ready);
 
-    tokio::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((_stream, peer)) => tracing::debug!(user = %peer.user, pid = peer.pid, "client"),
-                Err(error) => tracing::debug!(%error, "a client could not be accepted"),
-            },
-        }
+    tokio::select! {
+        () = stop => {}
+        () = server::serve(listener, Services::new(profiles, control, log)) => {}
     }
     tracing::info!("stopping");
     tell_service_manager(ServiceManager::stopping);
+    controlling.abort();
     Ok(())
 }
 

@@ -5,11 +5,17 @@
 //! | [`args`] | the command line |
 //! | [`logging`] | logs to standard error and into a ring |
 //! | [`access`] | who may do what |
+//! | [`profiles`] | profiles on disk, their secrets in the vault |
+//! | [`server`] | clients and their requests |
+//! | [`control`] | the task that owns the connection |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
 
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod args;
+pub mod control;
 pub mod daemon;
 pub mod logging;
+pub mod profiles;
+pub mod server;

@@ -14,7 +14,7 @@ const BLOCKING_THREADS: usize = 4;
 fn main() -> ExitCode {
     let args = Args::parse();
     let ring = LogRing::default();
-    match logging::init(args.log_level, &ring).map_err(Into::into).and_then(|()| start(args.into())) {
+    match logging::init(args.log_level, &ring).map_err(Into::into).and_then(|()| start(args.into(), ring)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(places: Places) -> anyhow::Result<()> {
+fn start(places: Places, ring: LogRing) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -31,7 +31,7 @@ fn start(places: Places) -> anyhow::Result<()> {
         .context("the event loop could not be made")?;
     runtime.block_on(async {
         let stop = stop_requested().context("signals can't be received")?;
-        daemon::run(places, stop).await.context("could not start")
+        daemon::run(places, ring, stop).await.context("could not start")
     })
 }
 

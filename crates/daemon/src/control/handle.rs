@@ -1,0 +1,135 @@
+//! How the rest of the daemon speaks with the control task.
+
+use evenkeel_ipc::{RequestError, Status};
+use evenkeel_platform::user::UserId;
+use evenkeel_profile::Secrets;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::access::Caller;
+use crate::profiles::{Record, RecordId};
+
+/// Requests that wait for the control task; it answers in microseconds, so more means that something is wrong.
+const QUEUE: usize = 64;
+
+/// What somebody wants of the connection. Who asks is checked by the control task, which knows whose connection it is.
+pub enum ControlRequest {
+    /// Connect, or connect again at once if this profile is waiting to.
+    Connect {
+        /// Who asks.
+        caller: Caller,
+        /// With what. Boxed: most requests are small.
+        activation: Box<Activation>,
+        /// Under way, or why not.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Disconnect.
+    Disconnect {
+        /// Who asks.
+        caller: Caller,
+        /// Under way, or why not.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Tell how things are.
+    Status {
+        /// Who asks.
+        caller: Caller,
+        /// As much of it as the caller may know.
+        reply: oneshot::Sender<Status>,
+    },
+    /// Tell which profile is in use, and by whom.
+    Active {
+        /// `None` while nothing is wanted.
+        reply: oneshot::Sender<Option<Active>>,
+    },
+}
+
+/// A profile to connect with, its secrets opened.
+pub struct Activation {
+    /// The profile.
+    pub record: Record,
+    /// What it connects with.
+    pub secrets: Secrets,
+}
+
+/// The profile in use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Active {
+    /// The user whose connection it is.
+    pub user: UserId,
+    /// The profile.
+    pub profile: RecordId,
+}
+
+/// Speaks with the control task. Cheap to clone.
+#[derive(Clone)]
+pub struct ControlHandle {
+    requests: mpsc::Sender<ControlRequest>,
+    changes: watch::Receiver<()>,
+}
+
+/// The control task's own end.
+pub struct ControlEnd {
+    /// What is asked for.
+    pub requests: mpsc::Receiver<ControlRequest>,
+    /// Told when the status has changed.
+    pub changes: watch::Sender<()>,
+}
+
+impl ControlHandle {
+    /// A handle and the end that it speaks with.
+    #[must_use]
+    pub fn pair() -> (Self, ControlEnd) {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (sender, changes) = watch::channel(());
+        (Self { requests, changes }, ControlEnd { requests: receiver, changes: sender })
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// Why the control task would not.
+    pub async fn connect(&self, caller: Caller, activation: Activation) -> Result<(), RequestError> {
+        let activation = Box::new(activation);
+        self.ask(|reply| ControlRequest::Connect { caller, activation, reply }).await?
+    }
+
+    /// Begins to disconnect.
+    ///
+    /// # Errors
+    /// Why the control task would not.
+    pub async fn disconnect(&self, caller: Caller) -> Result<(), RequestError> {
+        self.ask(|reply| ControlRequest::Disconnect { caller, reply }).await?
+    }
+
+    /// How things are, as far as the caller may know.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn status(&self, caller: Caller) -> Result<Status, RequestError> {
+        self.ask(|reply| ControlRequest::Status { caller, reply }).await
+    }
+
+    /// Which profile is in use.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn active(&self) -> Result<Option<Active>, RequestError> {
+        self.ask(|reply| ControlRequest::Active { reply }).await
+    }
+
+    /// A receiver that is told of each change of the status.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> ControlRequest,
+    ) -> Result<T, RequestError> {
+        let stopping = || RequestError::Internal { detail: "the daemon is stopping".to_owned() };
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+}
