@@ -9,6 +9,7 @@
 //! Every primitive is aws-lc's, but for the MODP groups (crypto-bigint) and the generator behind [`Rng`]
 //! (rand_chacha).
 
+mod certificate;
 mod group;
 mod key_exchange;
 mod modp;
@@ -21,6 +22,7 @@ mod sk;
 mod suite;
 mod transform;
 
+pub use certificate::{CertificateCheck, CertificateError, PeerRole, TrustAnchors, UnixTime};
 pub use group::Group;
 pub use key_exchange::{KeyExchange, KeyExchangeError};
 pub use prf::Prf;

@@ -1,0 +1,375 @@
+//! One IKE SA as a channel for protected exchanges: keys, message IDs, a window of one, retransmission
+//! (RFC 7296 §2.1 to §2.3) and fragmentation (RFC 7383).
+
+use super::child_request::ChildRequest;
+use super::config::Timers;
+use super::defaults;
+use super::fragment::{Fragment, Reassembly};
+use super::ike_rekey::IkeRekeyRequest;
+use super::keys::IkeKeys;
+use super::path::{Path, Transmit};
+use crate::crypto::{IkeSuite, Rng, SkError};
+use crate::wire::{
+    Body, DecodeError, Envelope, EspSpi, Exchange, Header, IkeSpi, MessageId, Payload, decode_payloads,
+    encode_payloads, encode_sk_prefix, encode_skf_prefix,
+};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Where finished datagrams go, with the randomness that sealing needs.
+pub(super) struct Outbox {
+    pub rng: Rng,
+    pub queue: VecDeque<Transmit>,
+    /// Where our own requests go.
+    pub path: Path,
+    /// IP datagram size for fragments.
+    pub fragment_size: usize,
+}
+
+/// One IKE SA.
+pub(super) struct IkeSa {
+    /// Whether we initiated this very SA; decides the I flag and the direction of keys.
+    pub initiator: bool,
+    pub spi_i: IkeSpi,
+    pub spi_r: IkeSpi,
+    pub suite: IkeSuite,
+    pub keys: IkeKeys,
+    pub fragmentation: bool,
+    pub created: Instant,
+    pub state: SaState,
+    next_request: MessageId,
+    expected_request: MessageId,
+    outstanding: Option<Outstanding>,
+    answered: Option<Answered>,
+    requests: Reassembly,
+    responses: Reassembly,
+}
+
+/// What an IKE SA is to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SaState {
+    /// The one that new exchanges use.
+    Current,
+    /// Created by the peer while our own rekey is outstanding: which of the two stays is not known yet.
+    Candidate,
+    /// Replaced by another, or the loser of a simultaneous rekey. Its DELETE is under way from us or is
+    /// awaited from the peer.
+    Retired {
+        /// Forgotten then in any case.
+        until: Instant,
+    },
+}
+
+/// A request of ours that waits for its response.
+pub(super) struct Outstanding {
+    pub exchange: Exchange,
+    pub task: Task,
+    id: MessageId,
+    /// Bit-identical for every transmission (RFC 7296 §2.1).
+    messages: Vec<Vec<u8>>,
+    retransmits_left: u32,
+    interval: Duration,
+    next_at: Instant,
+}
+
+struct Answered {
+    id: MessageId,
+    messages: Vec<Vec<u8>>,
+}
+
+/// What an outstanding request is for.
+pub(super) enum Task {
+    /// A step of IKE_AUTH.
+    Auth,
+    /// Liveness.
+    Dpd,
+    /// Deletes the IKE SA that carries it.
+    DeleteIke,
+    /// Deletes the CHILD SA with this inbound SPI.
+    DeleteChild(EspSpi),
+    /// Creates or rekeys a CHILD SA.
+    CreateChild(Box<ChildRequest>),
+    /// Rekeys the IKE SA that carries it.
+    RekeyIke(Box<IkeRekeyRequest>),
+}
+
+/// What a datagram turned out to be.
+pub(super) enum Incoming {
+    /// A new request: must be answered with `respond` and this ID.
+    Request { exchange: Exchange, id: MessageId, payloads: Result<Vec<Payload>, DecodeError> },
+    /// The response to our outstanding request.
+    Response { payloads: Result<Vec<Payload>, DecodeError>, request: Outstanding },
+    /// Handled (a retransmission, a fragment) or not worth handling.
+    Nothing,
+}
+
+/// What became of an outstanding request at a timeout.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Retransmission {
+    NotDue,
+    Sent,
+    GaveUp,
+}
+
+impl IkeSa {
+    pub(super) fn new(
+        initiator: bool,
+        (spi_i, spi_r): (IkeSpi, IkeSpi),
+        suite: IkeSuite,
+        keys: IkeKeys,
+        fragmentation: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            initiator,
+            spi_i,
+            spi_r,
+            suite,
+            keys,
+            fragmentation,
+            created: now,
+            state: SaState::Current,
+            next_request: MessageId(0),
+            expected_request: MessageId(0),
+            outstanding: None,
+            answered: None,
+            requests: Reassembly::default(),
+            responses: Reassembly::default(),
+        }
+    }
+
+    /// The same SA after IKE_SA_INIT, whose messages had ID 0 in the initiator's direction.
+    pub(super) fn after_init(mut self) -> Self {
+        if self.initiator {
+            self.next_request = MessageId(1);
+        } else {
+            self.expected_request = MessageId(1);
+        }
+        self
+    }
+
+    pub(super) fn with_state(self, state: SaState) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Whether a header belongs to this SA, sent by the peer.
+    pub(super) fn owns(&self, header: &Header) -> bool {
+        self.spi_i == header.spi_i && self.spi_r == header.spi_r && self.initiator != header.initiator
+    }
+
+    /// Whether a request may be sent: the window is one.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding.is_none()
+    }
+
+    pub(super) fn task(&self) -> Option<&Task> {
+        self.outstanding.as_ref().map(|outstanding| &outstanding.task)
+    }
+
+    pub(super) fn task_mut(&mut self) -> Option<&mut Task> {
+        self.outstanding.as_mut().map(|outstanding| &mut outstanding.task)
+    }
+
+    /// Gives up the outstanding request, for an SA that ends.
+    pub(super) fn abandon(&mut self) -> Option<Task> {
+        self.outstanding.take().map(|outstanding| outstanding.task)
+    }
+
+    /// Ends the wait of a request early and sends it again at once, for a path that has come back.
+    pub(super) fn retransmit_at(&self) -> Option<Instant> {
+        self.outstanding.as_ref().map(|outstanding| outstanding.next_at)
+    }
+
+    /// Sends a request. The window must be free; message IDs must not be used up.
+    pub(super) fn request(
+        &mut self,
+        out: &mut Outbox,
+        exchange: Exchange,
+        payloads: &[Payload],
+        task: Task,
+        timers: &Timers,
+        now: Instant,
+    ) {
+        debug_assert!(self.outstanding.is_none(), "window of one");
+        let id = self.next_request;
+        // 2^32 exchanges on one SA do not happen before its rekey; saturation then reuses no ID, because the
+        // peer refuses it.
+        self.next_request = id.next().unwrap_or(id);
+        let messages = self.seal(out, exchange, false, id, payloads);
+        let path = out.path;
+        out.queue.extend(messages.iter().map(|message| path.frame(message)));
+        let retransmits_left = match task {
+            Task::Auth => timers.retransmits_connecting,
+            Task::Dpd | Task::DeleteIke | Task::DeleteChild(_) | Task::CreateChild(_) | Task::RekeyIke(_) => {
+                timers.retransmits_established
+            }
+        };
+        let interval = timers.retransmit_first;
+        self.outstanding = Some(Outstanding {
+            exchange,
+            task,
+            id,
+            messages,
+            retransmits_left,
+            interval,
+            next_at: now + interval,
+        });
+    }
+
+    /// Sends a request whose response nobody will wait for, because the SA ends with it.
+    pub(super) fn parting_request(&mut self, out: &mut Outbox, payloads: &[Payload]) {
+        let id = self.next_request;
+        self.next_request = id.next().unwrap_or(id);
+        let messages = self.seal(out, Exchange::Informational, false, id, payloads);
+        let path = out.path;
+        out.queue.extend(messages.iter().map(|message| path.frame(message)));
+    }
+
+    /// Answers the request with this ID along the path that it came in on, and keeps the answer for
+    /// retransmissions of the request.
+    pub(super) fn respond(
+        &mut self,
+        out: &mut Outbox,
+        path: Path,
+        exchange: Exchange,
+        id: MessageId,
+        payloads: &[Payload],
+    ) {
+        let messages = self.seal(out, exchange, true, id, payloads);
+        out.queue.extend(messages.iter().map(|message| path.frame(message)));
+        self.answered = Some(Answered { id, messages });
+        if let Some(next) = id.next() {
+            self.expected_request = next;
+        }
+    }
+
+    /// Authenticates and sorts a datagram whose header this SA owns.
+    pub(super) fn receive(
+        &mut self,
+        out: &mut Outbox,
+        path: Path,
+        envelope: &Envelope<'_>,
+        datagram: &[u8],
+    ) -> Incoming {
+        let Header { response, message_id: id, exchange, .. } = envelope.header;
+        let expected = if response {
+            self.outstanding.as_ref().is_some_and(|o| o.id == id && o.exchange == exchange)
+        } else {
+            id == self.expected_request || self.answered.as_ref().is_some_and(|a| a.id == id)
+        };
+        if !expected {
+            return Incoming::Nothing;
+        }
+        let (first, content) = match envelope.body {
+            // Nothing unprotected is believed on an SA that has keys (RFC 7296 §2.21.3).
+            Body::Clear(_) => return Incoming::Nothing,
+            Body::Encrypted { first, aad_len } => match self.keys.rx.open(datagram, aad_len) {
+                Ok(content) => (first, content),
+                Err(_) => return Incoming::Nothing,
+            },
+            Body::Fragment { first, number, total, aad_len } => {
+                let Ok(content) = self.keys.rx.open(datagram, aad_len) else { return Incoming::Nothing };
+                if !response && id != self.expected_request {
+                    // Answer a retransmission once, not once a fragment (RFC 7383 §2.6.1).
+                    if number == 1 {
+                        self.answer_again(out, path);
+                    }
+                    return Incoming::Nothing;
+                }
+                let reassembly = if response { &mut self.responses } else { &mut self.requests };
+                let fragment = Fragment { message_id: id, first_payload: first, number, total, content };
+                match reassembly.add(fragment) {
+                    Some(whole) => whole,
+                    None => return Incoming::Nothing,
+                }
+            }
+        };
+        if response {
+            let payloads = decode_payloads(first, &content);
+            return match self.outstanding.take() {
+                Some(request) => Incoming::Response { payloads, request },
+                None => Incoming::Nothing,
+            };
+        }
+        if id != self.expected_request {
+            self.answer_again(out, path);
+            return Incoming::Nothing;
+        }
+        Incoming::Request { exchange, id, payloads: decode_payloads(first, &content) }
+    }
+
+    fn answer_again(&self, out: &mut Outbox, path: Path) {
+        if let Some(answered) = &self.answered {
+            out.queue.extend(answered.messages.iter().map(|message| path.frame(message)));
+        }
+    }
+
+    /// Sends the outstanding request again if its time has come.
+    pub(super) fn handle_retransmit(&mut self, out: &mut Outbox, now: Instant) -> Retransmission {
+        let Some(outstanding) = &mut self.outstanding else { return Retransmission::NotDue };
+        if now < outstanding.next_at {
+            return Retransmission::NotDue;
+        }
+        if outstanding.retransmits_left == 0 {
+            return Retransmission::GaveUp;
+        }
+        outstanding.retransmits_left -= 1;
+        outstanding.interval = (outstanding.interval * 2).min(defaults::RETRANSMIT_MAX);
+        outstanding.next_at = now + outstanding.interval;
+        let path = out.path;
+        out.queue.extend(outstanding.messages.iter().map(|message| path.frame(message)));
+        Retransmission::Sent
+    }
+
+    fn seal(
+        &mut self,
+        out: &mut Outbox,
+        exchange: Exchange,
+        response: bool,
+        message_id: MessageId,
+        payloads: &[Payload],
+    ) -> Vec<Vec<u8>> {
+        let header = Header {
+            spi_i: self.spi_i,
+            spi_r: self.spi_r,
+            exchange,
+            initiator: self.initiator,
+            response,
+            message_id,
+        };
+        let (first, content) = encode_payloads(payloads);
+        let budget = out.path.message_budget(out.fragment_size);
+        let tx = &mut self.keys.tx;
+        let sealed_len = tx.sealed_len(content.len());
+        let prefix = encode_sk_prefix(&header, first, sealed_len);
+        if !self.fragmentation || prefix.len() + sealed_len <= budget {
+            return sealed(tx.seal(&prefix, &content, &mut out.rng));
+        }
+        // The SKF header is four octets longer than the SK header.
+        let room = budget.saturating_sub(prefix.len() + 4);
+        let mut chunk = room.saturating_sub(tx.sealed_len(0)).max(64);
+        while chunk > 64 && tx.sealed_len(chunk) > room {
+            chunk -= 1;
+        }
+        let chunks: Vec<&[u8]> = content.chunks(chunk).collect();
+        let total = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
+        (1..=total)
+            .zip(chunks)
+            .map(|(number, chunk)| {
+                let first = if number == 1 { first } else { 0 };
+                let prefix = encode_skf_prefix(&header, first, number, total, tx.sealed_len(chunk.len()));
+                tx.seal(&prefix, chunk, &mut out.rng)
+            })
+            .flat_map(sealed)
+            .collect()
+    }
+}
+
+/// Sealing fails only when the IVs of an SA are used up, 2^64 messages on: nothing is sent then, and the
+/// exchange times out.
+fn sealed(message: Result<Vec<u8>, SkError>) -> Vec<Vec<u8>> {
+    message
+        .map_err(|error| tracing::error!(%error, "an IKE message could not be sealed"))
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! Handshakes over bad networks.
+
+use super::*;
+use crate::ike::Failure;
+use std::time::Duration;
+
+#[test]
+fn a_psk_handshake_takes_two_round_trips() {
+    let mut pair = Pair::new(Options::psk(1));
+    pair.connect();
+    let info = pair.client.info().expect("established");
+    assert_eq!(info.round_trips, 2);
+    assert!(info.nat_local, "the NAT was seen");
+    assert!(!info.nat_remote);
+    assert_eq!(pair.sent, 4);
+    assert_eq!(info.path.remote.port(), 4500, "the port has floated");
+    pair.exchange_packets();
+    pair.run_for(Duration::from_secs(1));
+    let child = pair.client.children().next().expect("a CHILD SA");
+    assert_eq!(child.ts_remote.first().map(ToString::to_string), Some("10.10.0.0/16".into()));
+    assert_eq!(child.ts_local.first().map(ToString::to_string), Some("10.9.0.1/32".into()));
+}
+
+#[test]
+fn ten_thousand_handshakes_over_bad_networks_all_end() {
+    let mut connected = 0;
+    let mut gave_up = 0;
+    for seed in 0..10_000 {
+        let loss = u32::try_from(seed % 31).unwrap() * 10;
+        let network = Network { loss, duplicates: loss / 2, jitter_ms: 400 };
+        let mut pair = Pair::new(Options { network, ..Options::psk(seed) });
+        let ended = pair.run_until(Duration::from_secs(120), |pair| {
+            pair.client_plane.installed > 0 || pair.client_failure.is_some()
+        });
+        assert!(ended, "seed {seed} hangs: {:?}", pair.client_events);
+        match &pair.client_failure {
+            None => connected += 1,
+            // Five transmissions, each of which needs two of two datagrams to arrive: at 30 % loss some fail.
+            Some(Failure::NoResponse { .. }) => {
+                assert!(loss > 0, "seed {seed} fails without loss");
+                gave_up += 1;
+            }
+            Some(other) => panic!("seed {seed}: {other:?}, events {:?}", pair.responder_events),
+        }
+        assert!(pair.client_plane.installed <= 1 && pair.responder_plane.installed <= 1, "seed {seed}");
+    }
+    assert_eq!(connected + gave_up, 10_000);
+    assert!(connected > 9_500, "only {connected} of 10,000 connected");
+}
+
+#[test]
+fn a_cookie_costs_one_round_trip() {
+    let mut pair = Pair::new(Options { cookie_threshold: 0, ..Options::psk(2) });
+    pair.connect();
+    assert_eq!(pair.client.info().expect("established").round_trips, 3);
+}
+
+#[test]
+fn another_group_is_used_when_the_responder_asks_for_it() {
+    use crate::crypto::IkeProposals;
+    let responder_ike = IkeProposals(vec!["aes256gcm16-prfsha256-ecp256".parse().unwrap()]);
+    let ike = IkeProposals(vec!["aes256gcm16-prfsha256-x25519-ecp256".parse().unwrap()]);
+    let mut pair = Pair::new(Options { ike, responder_ike, cookie_threshold: 0, ..Options::psk(3) });
+    pair.connect();
+    let info = pair.client.info().expect("established");
+    assert_eq!(info.suite.group, crate::crypto::Group::P256);
+    assert_eq!(info.round_trips, 4, "INVALID_KE_PAYLOAD and COOKIE cost one each");
+}
+
+#[test]
+fn a_wrong_psk_is_refused_by_both_sides() {
+    use crate::crypto::Secret;
+    use crate::ike::LocalAuth;
+    let mut pair =
+        Pair::new(Options { client_auth: LocalAuth::Psk(Secret::new(&b"wrong"[..])), ..Options::psk(4) });
+    assert!(pair.run_until(Duration::from_secs(60), |pair| pair.client_failure.is_some()));
+    assert!(matches!(pair.client_failure, Some(Failure::AuthenticationRejected)));
+    let mut options = Options::psk(5);
+    options.peer_auth = crate::ike::PeerAuth::Psk(Secret::new(&b"wrong"[..]));
+    let mut pair = Pair::new(options);
+    assert!(pair.run_until(Duration::from_secs(60), |pair| pair.client_failure.is_some()));
+    assert!(matches!(pair.client_failure, Some(Failure::PeerAuth(crate::ike::PeerAuthFailure::PskMismatch))));
+    assert_eq!(pair.client_plane.installed, 0);
+}
+
+#[test]
+fn a_silent_gateway_is_given_up_on() {
+    let mut pair =
+        Pair::new(Options { network: Network { loss: 1000, ..Network::default() }, ..Options::psk(6) });
+    assert!(pair.run_until(Duration::from_secs(60), |pair| pair.client_failure.is_some()));
+    assert!(matches!(pair.client_failure, Some(Failure::NoResponse { port: 500, .. })));
+    assert!(pair.now - pair.start < Duration::from_secs(17));
+}
+
+#[test]
+fn retransmissions_are_identical_to_the_bit() {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+    let seen: Rc<RefCell<BTreeMap<Vec<u8>, u32>>> = Rc::default();
+    let log = Rc::clone(&seen);
+    let mut pair = Pair::new(Options::psk(7));
+    pair.filter = Some(Box::new(move |to_responder, bytes| {
+        if to_responder {
+            *log.borrow_mut().entry(bytes.to_vec()).or_default() += 1;
+        }
+        // The third copy gets through.
+        to_responder && log.borrow()[bytes] < 3
+    }));
+    pair.connect();
+    assert_eq!(
+        seen.borrow().values().copied().collect::<Vec<_>>(),
+        [3, 3],
+        "two requests, sent three times each"
+    );
+}

@@ -1,0 +1,12 @@
+//! Simulation: initiator and responder over a network with a virtual clock. Everything is drawn from one
+//! seed, so a failure replays.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
+
+mod collisions;
+mod eap;
+mod handshakes;
+mod pair;
+mod rekeys;
+
+use pair::{Network, Options, Pair};
