@@ -100,6 +100,11 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         }
     }
 
+    /// Drops the notifications that were kept: a status asked for since is newer than all of them.
+    pub fn forget_notifications(&mut self) {
+        self.waiting.clear();
+    }
+
     /// [`Request::Status`], or with `watch` [`Request::WatchStatus`].
     pub async fn status(&mut self, watch: bool) -> Result<Status, ClientError> {
         let request = if watch { Request::WatchStatus } else { Request::Status };

@@ -86,14 +86,14 @@ pub enum Request {
         /// Which.
         name: ProfileName,
     },
-    /// Begin to connect: [`Response::Done`] once under way; the outcome is in the status.
+    /// Begin to connect: [`Response::Done`] once the status speaks of this attempt; the outcome is in the status.
     Connect {
         /// Which profile.
         name: ProfileName,
         /// Its password, pre-shared key or passphrase, if the daemon has none stored.
         secret: Option<Secret>,
     },
-    /// Begin to disconnect: [`Response::Done`].
+    /// Begin to disconnect: [`Response::Done`], also if there is nothing to disconnect; the outcome is in the status.
     Disconnect,
     /// [`Response::Status`].
     Status,

@@ -37,7 +37,7 @@ pub use error::{Conflict, FileProblem, Place, Problem, ProfileError, Warning};
 pub use key::KeyError;
 pub use load::{ImportOptions, Loaded, load, parse_toml};
 pub use model::{Auth, EspOptions, GatewayPorts, IkeOptions, Method, Profile, Timers, Trust, Tunnel};
-pub use name::{NameError, ProfileName};
+pub use name::{NameError, ProfileName, is_invisible};
 pub use pkcs12::Pkcs12Error;
 pub use proposal::{Proposal, ProposalError};
 pub use resolve::ReadReference;

@@ -86,9 +86,9 @@ fn is_allowed(c: char) -> bool {
     !c.is_control() && c != '/' && c != '\\' && !is_invisible(c)
 }
 
-/// Characters that change how their neighbours are shown: bidirectional controls, zero-width marks and
-/// the byte-order mark. They make two different names look alike.
-pub(crate) fn is_invisible(c: char) -> bool {
+/// Whether a character changes how its neighbours are shown without showing itself: bidirectional controls,
+/// zero-width marks, the byte-order mark. With them two different names look alike.
+pub fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -1,0 +1,186 @@
+//! Drawing: pure functions from facts to text for a terminal of a certain width.
+use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr;
+
+use crate::explain::Explanation;
+
+mod profile;
+mod status;
+mod unit;
+
+pub(crate) use profile::{profile_details, profile_list};
+pub(crate) use status::{Rates, status};
+pub(crate) use unit::duration;
+
+/// What can be drawn on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Canvas {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Whether more than ASCII can be shown.
+    pub(crate) unicode: bool,
+}
+
+impl Canvas {
+    fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
+        if self.unicode { unicode } else { ascii }
+    }
+}
+
+const BOLD: Style = Style::new().bold();
+const QUIET: Style = Style::new().dimmed();
+const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const UNSURE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
+const BAD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+
+/// A text made of labelled values, aligned and wrapped.
+struct Page {
+    canvas: Canvas,
+    text: String,
+    label: usize,
+}
+
+impl Page {
+    const INDENT: usize = 2;
+
+    /// `label` is the width of the widest label.
+    fn new(canvas: Canvas, label: usize) -> Self {
+        Self { canvas, text: String::new(), label }
+    }
+
+    /// A line of its own, wrapped under itself.
+    fn heading(&mut self, mark: &str, style: Style, text: &str) {
+        let indent = if mark.is_empty() { 0 } else { mark.width() + 1 };
+        for (row, line) in wrap(text, self.canvas.width.saturating_sub(indent)).iter().enumerate() {
+            let lead = match (row, mark) {
+                (0, "") => String::new(),
+                (0, mark) => format!("{style}{mark}{style:#} "),
+                _ => " ".repeat(indent),
+            };
+            self.text.push_str(&format!("{lead}{style}{line}{style:#}\n"));
+        }
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// `label   value`, the value wrapped under itself; where that leaves too little room, below its label.
+    /// The value must be safe to print.
+    fn field(&mut self, label: &str, value: &str) {
+        const LEAST: usize = 20;
+        let beside = Self::INDENT + self.label + 2;
+        let stacked = self.canvas.width < beside + LEAST;
+        let column = if stacked { 2 * Self::INDENT } else { beside };
+        let lines = wrap(value, self.canvas.width.saturating_sub(column));
+        let mut lead = format!("{:1$}{QUIET}{label}{QUIET:#}", "", Self::INDENT);
+        if stacked && !label.is_empty() {
+            self.text.push_str(&lead);
+            self.text.push('\n');
+        }
+        lead.push_str(&" ".repeat(column.saturating_sub(Self::INDENT + label.width())));
+        for (row, line) in lines.iter().enumerate() {
+            if row == 0 && !stacked {
+                self.text.push_str(&format!("{lead}{line}\n"));
+            } else {
+                self.text.push_str(&format!("{:column$}{line}\n", ""));
+            }
+        }
+    }
+
+    fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// What went wrong, why, and what to do now.
+pub(crate) fn explanation(explanation: &Explanation, canvas: Canvas) -> String {
+    let mut page = Page::new(canvas, "Why".len());
+    page.heading(canvas.pick("✗", "x"), BAD, &explanation.what);
+    page.reasons(explanation);
+    page.finish()
+}
+
+impl Page {
+    fn reasons(&mut self, explanation: &Explanation) {
+        if !explanation.why.is_empty() {
+            self.field("Why", &explanation.why);
+        }
+        if !explanation.now.is_empty() {
+            self.field("Now", &explanation.now);
+        }
+    }
+}
+
+/// Breaks a text into lines at blanks, or within a word that is too long for a line.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(12);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let mut word = word.to_owned();
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        while word.width() > width {
+            let (fits, rest) = split_at_width(&word, width);
+            lines.push(fits);
+            word = rest;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    lines.push(line);
+    lines
+}
+
+fn split_at_width(word: &str, width: usize) -> (String, String) {
+    let mut fits = String::new();
+    let mut rest = word.chars();
+    while let Some(c) = rest.clone().next() {
+        if !fits.is_empty() && fits.width() + c.to_string().width() > width {
+            break;
+        }
+        fits.push(c);
+        rest.next();
+    }
+    (fits, rest.as_str().to_owned())
+}
+
+/// Pads to a width in columns.
+fn pad(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_wrap_and_long_ones_break() {
+        assert_eq!(wrap("one two three four", 12), ["one two", "three four"]);
+        assert_eq!(wrap("0123456789abcdef x", 12), ["0123456789ab", "cdef x"]);
+        assert_eq!(wrap("東京東京東京東京", 12), ["東京東京東京", "東京"]);
+        assert_eq!(wrap("", 12), [""]);
+    }
+
+    #[test]
+    fn an_explanation_fits_a_narrow_terminal() {
+        let text = explanation(
+            &Explanation::new(
+                "The gateway does not answer.",
+                "Nothing came back from 198.51.100.1:4500.",
+                "Try again.",
+            ),
+            Canvas { width: 30, unicode: true },
+        );
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert!(plain.lines().all(|line| line.width() <= 30), "{plain}");
+        assert!(
+            plain.starts_with("✗ The gateway does not answer.\n  Why  Nothing came back from\n       198.51"),
+            "{plain}"
+        );
+    }
+}

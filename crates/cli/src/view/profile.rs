@@ -1,0 +1,177 @@
+//! Profiles, in a list and in full.
+use evenkeel_ipc::{Ownership, ProfileDetails, ProfileSummary};
+use evenkeel_profile::{Auth, Certificate, Profile, Trust};
+use unicode_width::UnicodeWidthStr;
+
+use super::unit::duration;
+use super::{BOLD, Canvas, Page, QUIET, pad};
+use crate::escape::plain;
+
+/// One line a profile, the columns as wide as they must be; on a narrow terminal one block a profile.
+pub(crate) fn profile_list(profiles: &[ProfileSummary], canvas: Canvas) -> String {
+    let rows: Vec<[String; 4]> = profiles
+        .iter()
+        .map(|p| {
+            [
+                plain(p.name.as_str()),
+                plain(p.gateway.as_str()),
+                p.method.as_str().to_owned(),
+                standing(p).to_owned(),
+            ]
+        })
+        .collect();
+    let heads = ["NAME", "GATEWAY", "METHOD", ""];
+    let mut widths = heads.map(UnicodeWidthStr::width);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    if widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > canvas.width {
+        let mut page = Page::new(canvas, "Gateway".len());
+        for [name, gateway, method, standing] in &rows {
+            page.heading("", BOLD, name);
+            page.field("Gateway", gateway);
+            page.field("Method", method);
+            if !standing.is_empty() {
+                page.field("", standing);
+            }
+        }
+        return page.finish();
+    }
+    let line = |cells: &[&str]| {
+        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut text = format!("{QUIET}{}{QUIET:#}\n", line(&heads));
+    for row in &rows {
+        text.push_str(&line(&row.each_ref().map(String::as_str)));
+        text.push('\n');
+    }
+    text
+}
+
+fn standing(profile: &ProfileSummary) -> &'static str {
+    match (profile.ownership, profile.active) {
+        (Ownership::Own, true) => "in use",
+        (Ownership::Own, false) => "",
+        (Ownership::Managed, true) => "managed, in use",
+        (Ownership::Managed, false) => "managed",
+        (Ownership::Other, true) => "another user's, in use",
+        (Ownership::Other, false) => "another user's",
+    }
+}
+
+/// Everything that a profile says.
+pub(crate) fn profile_details(details: &ProfileDetails, now: u64, canvas: Canvas) -> String {
+    let ProfileDetails { summary, profile, secret_stored } = details;
+    let mut page = Page::new(canvas, "Certificate".len());
+    page.heading("", BOLD, &plain(profile.name.as_str()));
+    let ports = [
+        profile.gateway_ports.udp.map(|p| format!(", UDP port {p}")),
+        profile.gateway_ports.tcp.map(|p| format!(", TCP port {p}")),
+    ];
+    let ports: String = ports.into_iter().flatten().collect();
+    page.field("Gateway", &format!("{}{ports}", plain(profile.gateway.as_str())));
+    page.field("Must prove", &plain(profile.remote_id.as_str()));
+    authentication(&mut page, profile, *secret_stored, now);
+    tunnel(&mut page, profile);
+    algorithms(&mut page, profile);
+    if !standing(summary).is_empty() {
+        page.field("Standing", standing(summary));
+    }
+    page.finish()
+}
+
+fn authentication(page: &mut Page, profile: &Profile, secret_stored: bool, now: u64) {
+    let stored = if secret_stored { "stored" } else { "asked for at each connect" };
+    match &profile.auth {
+        Auth::EapMschapv2 { identity, trust } => {
+            page.field(
+                "You are",
+                &format!("{}, by password (EAP-MSCHAPv2), {stored}", plain(identity.as_str())),
+            );
+            trusted(page, trust, now);
+        }
+        Auth::Certificate { chain, trust } => {
+            if let Some(leaf) = chain.as_slice().first() {
+                page.field("Certificate", &certificate(leaf, now));
+            }
+            trusted(page, trust, now);
+        }
+        Auth::Psk => page.field("You are", &format!("proven by the pre-shared key, {stored}")),
+    }
+    if let Some(id) = &profile.local_id {
+        page.field("Local ID", &plain(id.as_str()));
+    }
+}
+
+fn trusted(page: &mut Page, trust: &Trust, now: u64) {
+    const SHOWN: usize = 5;
+    for (row, ca) in trust.ca().iter().take(SHOWN).enumerate() {
+        page.field(if row == 0 { "Trusts" } else { "" }, &certificate(ca, now));
+    }
+    if let Some(more) = trust.ca().len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        page.field("", &format!("and {more} more"));
+    }
+    if trust.system() {
+        page.field(
+            if trust.ca().is_empty() { "Trusts" } else { "" },
+            "the certificate authorities of this system",
+        );
+    }
+}
+
+fn certificate(certificate: &Certificate, now: u64) -> String {
+    let validity = match certificate.not_after().checked_sub(now) {
+        Some(left) => format!("expires in {}", duration(left - left % 3600)),
+        None => "EXPIRED".to_owned(),
+    };
+    format!("{}, {validity}", plain(&certificate.subject()))
+}
+
+fn tunnel(page: &mut Page, profile: &Profile) {
+    let tunnel = &profile.tunnel;
+    let join = |list: Vec<String>| list.join(", ");
+    if tunnel.remote_ts.is_empty() {
+        page.field("Networks", "what the gateway offers");
+    } else {
+        page.field("Networks", &join(tunnel.remote_ts.iter().map(ToString::to_string).collect()));
+    }
+    if !tunnel.local_ts.is_empty() {
+        page.field("Local", &join(tunnel.local_ts.iter().map(ToString::to_string).collect()));
+    }
+    if !tunnel.dns.is_empty() {
+        page.field("DNS", &join(tunnel.dns.iter().map(ToString::to_string).collect()));
+    }
+    if !tunnel.domains.is_empty() {
+        page.field("Domains", &join(tunnel.domains.iter().map(|d| plain(d.as_str())).collect()));
+    }
+    if let Some(mtu) = tunnel.mtu {
+        page.field("MTU", &mtu.to_string());
+    }
+}
+
+fn algorithms(page: &mut Page, profile: &Profile) {
+    let list = |proposals: &[evenkeel_profile::Proposal]| {
+        proposals.iter().map(|p| plain(p.as_str())).collect::<Vec<_>>().join(", ")
+    };
+    if !profile.ike.proposals.is_empty() {
+        page.field("IKE", &list(&profile.ike.proposals));
+    }
+    if !profile.esp.proposals.is_empty() {
+        page.field("ESP", &list(&profile.esp.proposals));
+    }
+    if profile.legacy {
+        page.field("Legacy", "SHA-1 and MODP-1024 allowed");
+    }
+    let timers = [
+        profile.timers.ike_rekey_s.map(|s| format!("IKE rekey after {}", duration(s.into()))),
+        profile.timers.child_rekey_s.map(|s| format!("ESP rekey after {}", duration(s.into()))),
+        profile.timers.dpd_s.map(|s| format!("gateway asked after {} of silence", duration(s.into()))),
+    ];
+    let timers: Vec<_> = timers.into_iter().flatten().collect();
+    if !timers.is_empty() {
+        page.field("Timers", &timers.join(", "));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a person sees.
+use std::collections::BTreeMap;
+
+use evenkeel_ipc::{Address, Cause, EspSpi, IkeSpi};
+use unicode_width::UnicodeWidthStr;
+
+use super::*;
+
+const NOW: u64 = 1_800_000_000;
+
+fn connected() -> Status {
+    let mut status = Status::off(Timestamp::from_unix(NOW - 7980));
+    status.target = Target::Connected;
+    status.state = State::Connected;
+    status.profile = "Lab".parse().ok();
+    status.gateway = "vpn.lab.example".parse().ok();
+    status.ike_sa = Some(IkeSa {
+        spi_i: IkeSpi(1),
+        spi_r: IkeSpi(2),
+        local: "192.168.1.20:38211".parse().expect("address"),
+        remote: "198.51.100.10:4500".parse().expect("address"),
+        transport: Transport::Udp,
+        proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_256/CURVE_25519".to_owned(),
+        nat_local: true,
+        nat_remote: false,
+        peer_id: "vpn.lab.example".to_owned(),
+        established: Timestamp::from_unix(NOW - 7980),
+        rekey_in_s: Some(6000),
+    });
+    status.child_sas = vec![ChildSa {
+        spi_in: EspSpi(0xc0ff_ee01),
+        spi_out: EspSpi(0xc0ff_ee02),
+        suite: "AES_GCM_16_256".to_owned(),
+        ts_i: vec!["10.10.200.3/32".to_owned()],
+        ts_r: vec!["10.10.0.0/16".to_owned()],
+        bytes_in: 12_400_000,
+        bytes_out: 1_100_000,
+        packets_in: 10_231,
+        packets_out: 4120,
+        drops: BTreeMap::from([("replay".to_owned(), 2), ("icv".to_owned(), 0)]),
+        rekey_in_s: Some(2900),
+    }];
+    status.addresses = vec![Address { ip: "10.10.200.3".parse().expect("address"), prefix: 32 }];
+    status.dns = vec!["10.10.0.53".parse().expect("address")];
+    status.domains = vec!["lab.example".to_owned()];
+    status.mtu = Some(1400);
+    status.keepalive_s = Some(20);
+    status.round_trips = Some(6);
+    status.received_ago_s = Some(1);
+    status.sent_ago_s = Some(0);
+    status
+}
+
+fn draw(status: &Status, width: usize) -> String {
+    let text = super::status(status, None, Timestamp::from_unix(NOW), Canvas { width, unicode: true });
+    anstream::adapter::strip_str(&text).to_string()
+}
+
+#[test]
+fn a_connection_is_told_at_a_glance() {
+    let expected = "\
+● Connected to Lab for 2 h 13 min – bytes move both ways
+
+  Gateway     vpn.lab.example
+  Path        192.168.1.20:38211 → 198.51.100.10:4500 by UDP, you are behind NAT
+  Address     10.10.200.3
+  DNS         10.10.0.53 for lab.example
+  Networks    10.10.0.0/16
+  Received    12.4 MB in 10,231 packets, just now
+  Sent        1.1 MB in 4,120 packets, just now
+  Dropped     2 replay
+  Algorithms  AES_GCM_16_256 (ESP), AES_GCM_16_256/PRF_HMAC_SHA2_256/CURVE_25519 (IKE)
+  Next rekey  ESP in 48 min, IKE in 1 h 40 min
+  Details     MTU 1400, NAT keepalive every 20 s, up in 6 round trips
+";
+    assert_eq!(draw(&connected(), 100), expected);
+}
+
+#[test]
+fn nothing_is_wider_than_the_terminal() {
+    for width in [24, 40, 60, 80] {
+        let text = draw(&connected(), width);
+        for line in text.lines() {
+            assert!(line.width() <= width, "{width}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn connected_without_answers_is_not_good_news() {
+    let mut status = connected();
+    status.received_ago_s = Some(34);
+    assert!(draw(&status, 100).contains("we send, but nothing has come back for 34 s"));
+    status.received_ago_s = None;
+    assert!(draw(&status, 100).contains("we send, but nothing has come back yet"));
+    status.sent_ago_s = Some(400);
+    status.received_ago_s = Some(300);
+    assert!(draw(&status, 100).contains("quiet for 5 min"));
+}
+
+#[test]
+fn a_failure_says_what_why_and_what_to_do() {
+    let mut status = Status::off(Timestamp::from_unix(NOW));
+    status.state = State::Failed;
+    status.profile = "Lab".parse().ok();
+    status.cause = Some(Cause::WrongPassword);
+    let text = draw(&status, 100);
+    assert!(text.starts_with("✗ Not connected to Lab: The user name or the password is wrong.\n  Why         the gateway says so"), "{text}");
+    assert!(text.contains("\n  Now         Try again."), "{text}");
+}
+
+#[test]
+fn off_is_one_line() {
+    assert_eq!(draw(&Status::off(Timestamp::from_unix(NOW)), 80), "○ Not connected\n");
+}
+
+#[test]
+fn what_a_gateway_says_can_not_move_the_cursor() {
+    let mut status = connected();
+    let evil = "\u{1b}[2J\u{202e}".to_owned();
+    status.domains = vec![evil.clone()];
+    if let Some(sa) = &mut status.ike_sa {
+        sa.peer_id.clone_from(&evil);
+        sa.proposal.clone_from(&evil);
+    }
+    for sa in &mut status.child_sas {
+        sa.suite.clone_from(&evil);
+        sa.ts_r = vec![evil.clone()];
+        sa.drops = BTreeMap::from([(evil.clone(), 1)]);
+    }
+    let text = super::status(&status, None, Timestamp::from_unix(NOW), Canvas { width: 100, unicode: true });
+    assert!(!text.contains("\u{1b}[2J") && !text.contains('\u{202e}'), "{text:?}");
+}
+
+#[test]
+fn a_plain_terminal_gets_ascii() {
+    let text =
+        super::status(&connected(), None, Timestamp::from_unix(NOW), Canvas { width: 100, unicode: false });
+    assert!(text.is_ascii(), "{text}");
+}
