@@ -31,10 +31,16 @@ pub struct IkeFaults {
     pub reject_child_rekey: Option<ErrorNotify>,
     /// Answer a client's IKE SA rekey with this error.
     pub reject_ike_rekey: Option<ErrorNotify>,
+    /// Answer the first CHILD SA's negotiation with this error.
+    pub reject_child: Option<ErrorNotify>,
     /// Do not answer empty INFORMATIONAL requests, which DPD consists of.
     pub ignore_dpd: bool,
     /// Do not answer any request on an established IKE SA.
     pub ignore_requests: bool,
+    /// Do not announce IKE fragmentation (RFC 7383).
+    pub no_fragmentation: bool,
+    /// Do not announce signature hashes, as gateways older than RFC 7427.
+    pub no_signature_hashes: bool,
 }
 
 /// An error notification, written by its registered name.

@@ -44,7 +44,7 @@ pub(super) struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ListenTable {
-    /// Addresses to listen on.
+    /// Addresses to listen on. Default: all.
     pub(super) addresses: Vec<IpAddr>,
     /// UDP port for IKE without the non-ESP marker.
     pub(super) ike_port: u16,
@@ -56,13 +56,7 @@ pub(super) struct ListenTable {
 
 impl Default for ListenTable {
     fn default() -> Self {
-        let any = |text: &str| text.parse().ok();
-        Self {
-            addresses: ["0.0.0.0", "::"].into_iter().filter_map(any).collect(),
-            ike_port: 500,
-            nat_port: 4500,
-            control: None,
-        }
+        Self { addresses: Vec::new(), ike_port: 500, nat_port: 4500, control: None }
     }
 }
 

@@ -91,7 +91,7 @@ pub struct GatewayConfig {
 /// Where clients reach the gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listen {
-    /// Local addresses.
+    /// Local addresses; none for all.
     pub addresses: Vec<IpAddr>,
     /// UDP port without non-ESP markers. 0 lets the system choose.
     pub ike_port: u16,

@@ -22,7 +22,7 @@ mod pool;
 mod service;
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::udp;
@@ -145,7 +145,7 @@ impl InnerNet {
             return Some(now);
         }
         let delay = self.interface.poll_delay(self.net_time(now), &self.sockets)?;
-        Some(now + delay.into())
+        Some(now + Duration::from(delay))
     }
 
     /// Number of TCP connections open at the moment.

@@ -1,0 +1,232 @@
+//! A gateway to try the client on: fresh keys, one user, and the profile that fits.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use evenkeel_platform::dirs::{self, DirError};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+
+/// The gateway's identity.
+pub const GATEWAY_ID: &str = "gateway.practice";
+/// The one user.
+pub const USER: &str = "alice";
+/// How long the certificates are good for: a demo that is left lying about stops working.
+const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Clocks differ.
+const BACKDATED: Duration = Duration::from_secs(24 * 3600);
+
+/// Where the demo's gateway is to listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DemoOptions {
+    /// Address that the client connects to and the gateway listens on.
+    pub address: IpAddr,
+    /// UDP port without non-ESP markers.
+    pub ike_port: u16,
+    /// UDP port with them.
+    pub nat_port: u16,
+}
+
+/// Why a demo can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The folder.
+    #[error(transparent)]
+    Directory(#[from] DirError),
+    /// A file.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Keys or certificates.
+    #[error("can't make certificates: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The system has no randomness to give.
+    #[error("the system gave no random numbers")]
+    Random,
+}
+
+/// Writes a demo into `dir`, for this account's eyes only: `ca.crt`, `gateway.crt`, `gateway.key`, `gateway.toml` for
+/// the gateway, `profile.toml` for the client. Returns the path of `gateway.toml`.
+pub fn write(dir: &Path, options: &DemoOptions) -> Result<PathBuf, DemoError> {
+    dirs::create_private(dir)?;
+    let password = random_password()?;
+    let certificates = Certificates::generate(options)?;
+    let write = |name: &str, contents: &str| {
+        let path = dir.join(name);
+        match dirs::write_private(&path, contents.as_bytes()) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(DemoError::Write { path, source }),
+        }
+    };
+    write("ca.crt", &certificates.ca_pem)?;
+    write("gateway.crt", &certificates.gateway_pem)?;
+    write("gateway.key", &certificates.gateway_key_pem)?;
+    write("profile.toml", &profile(options, &password))?;
+    write("gateway.toml", &gateway_config(options, &password))
+}
+
+struct Certificates {
+    ca_pem: String,
+    gateway_pem: String,
+    gateway_key_pem: String,
+}
+
+impl Certificates {
+    fn generate(options: &DemoOptions) -> Result<Self, DemoError> {
+        let mut params = params("Evenkeel practice CA")?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+
+        let mut params = self::params(GATEWAY_ID)?;
+        params.subject_alt_names =
+            vec![SanType::DnsName(GATEWAY_ID.try_into()?), SanType::IpAddress(options.address)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let gateway = params.signed_by(&key, &ca)?;
+        Ok(Self { ca_pem: ca.pem(), gateway_pem: gateway.pem(), gateway_key_pem: key.serialize_pem() })
+    }
+}
+
+fn params(common_name: &str) -> Result<CertificateParams, DemoError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    let now = SystemTime::now();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + VALIDITY).into();
+    Ok(params)
+}
+
+/// 26 letters, each of 26: 122 bits.
+fn random_password() -> Result<String, DemoError> {
+    let mut password = String::new();
+    while password.len() < 26 {
+        let mut bytes = [0; 64];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+        // 234 is the largest multiple of 26 in a byte: every letter stays as likely as any other.
+        let letters = bytes.iter().filter(|&&byte| byte < 234).map(|byte| char::from(b'a' + byte % 26));
+        password.extend(letters.take(26 - password.len()));
+    }
+    Ok(password)
+}
+
+fn gateway_config(options: &DemoOptions, password: &str) -> String {
+    let DemoOptions { address, ike_port, nat_port } = options;
+    format!(
+        r#"# A practice gateway, not for production. Written by `evenkeel-gateway --demo`.
+
+[listen]
+addresses = ["{address}"]
+ike_port = {ike_port}
+nat_port = {nat_port}
+
+[identity]
+id = "{GATEWAY_ID}"
+certificate = "gateway.crt"
+key = "gateway.key"
+
+[clients]
+eap = [{{ name = "{USER}", password = "{password}" }}]
+
+[assign]
+v4 = "10.77.1.0/24"
+v6 = "fd77::1:0/112"
+dns = ["10.77.0.1", "fd77::1"]
+domains = ["practice"]
+subnets = ["10.77.0.0/16", "fd77::/64"]
+
+[inner]
+addresses = ["10.77.0.1", "fd77::1"]
+"#
+    )
+}
+
+fn profile(options: &DemoOptions, password: &str) -> String {
+    let DemoOptions { address, ike_port, nat_port } = options;
+    // The client's one port setting names a port that takes IKE and ESP alike, which is the second of ours.
+    let ports = match (ike_port, nat_port) {
+        (500, 4500) => String::new(),
+        _ => format!("[gateway_ports]\nudp = {nat_port}\n\n"),
+    };
+    format!(
+        r#"# For the practice gateway of the same folder only. Written by `evenkeel-gateway --demo`.
+name = "practice"
+gateway = "{address}"
+remote_id = "{GATEWAY_ID}"
+
+{ports}[auth]
+method = "eap-mschapv2"
+identity = "{USER}"
+secret = "{password}"
+
+[trust]
+ca = ["ca.crt"]
+
+[tunnel]
+remote_ts = ["10.77.0.0/16", "fd77::/64"]
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Credential, GatewayConfig};
+
+    fn options() -> DemoOptions {
+        DemoOptions { address: "198.51.100.10".parse().unwrap(), ike_port: 500, nat_port: 4500 }
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_gateway_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(&dir.path().join("demo"), &options()).unwrap();
+        let Ok(config) = GatewayConfig::load(&path) else { panic!("the demo's own configuration") };
+        assert_eq!(config.listen.addresses, [options().address]);
+        assert!(matches!(&config.credential, Credential::Certificate { chain, .. } if chain.len() == 1));
+        let [(user, password)] = config.clients.eap.as_slice() else { panic!("one user") };
+        assert_eq!((user.as_str(), password.len()), (USER, 26));
+
+        let profile = std::fs::read_to_string(path.with_file_name("profile.toml")).unwrap();
+        let password = std::str::from_utf8(password.as_bytes()).unwrap();
+        assert!(profile.contains(&format!("secret = \"{password}\"")));
+        assert!(!profile.contains("gateway_ports"));
+    }
+
+    #[test]
+    fn other_ports_reach_the_profile() {
+        let options = DemoOptions { ike_port: 10_500, nat_port: 14_500, ..options() };
+        assert!(profile(&options, "x").contains("[gateway_ports]\nudp = 14500\n"));
+        let parsed: toml::Table = toml::from_str(&profile(&options, "x")).unwrap();
+        assert_eq!(parsed["gateway_ports"]["udp"].as_integer(), Some(14_500));
+    }
+
+    #[test]
+    fn every_demo_has_a_password_of_its_own() {
+        let (one, other) = (random_password().unwrap(), random_password().unwrap());
+        assert!(one != other && one.len() == 26 && one.bytes().all(|byte| byte.is_ascii_lowercase()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_the_demo() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let demo = dir.path().join("demo");
+        write(&demo, &options()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&demo), 0o700);
+        for file in std::fs::read_dir(&demo).unwrap() {
+            assert_eq!(mode(&file.unwrap().path()), 0o600);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The gateway without its sockets: datagrams in, datagrams out.
+//!
+//! Feed it with the `handle_*` calls, then drain [`Gateway::poll_transmit`] and read [`Gateway::poll_timeout`]. It
+//! reads no clock and draws no randomness beyond the seed.
+//!
+//! ```text
+//!             link faults                      events
+//! datagram ──► delay line ──┬─ IKE ─► Responder ──────┐
+//!                           └─ ESP ─► plane ◄─────────┘ install, move, remove
+//! datagram ◄── link faults ◄── IKE, ESP ◄─┘ ▲
+//!                                           └─ inner network
+//! ```
+
+mod plane;
+mod status;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::crypto::{Rng, UnixTime};
+use evenkeel_ipsec::ike::{Event, Framing, Path, Responder, SessionId, Transmit};
+use evenkeel_ipsec::wire::{Encapsulated, EspSpi, classify};
+use serde::{Deserialize, Serialize};
+use tracing::{debug, info, warn};
+
+pub use self::plane::PlaneDrops;
+use self::plane::UserPlane;
+pub use self::status::{ChildStatus, SessionStatus, Status};
+use crate::config::{Faults, GatewayConfig};
+use crate::engine::{self, EngineError};
+use crate::inner::InnerNet;
+use crate::link::{Content, DelayLine, Direction, Link};
+
+/// What the gateway does when it is told to, for tests of the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Rekeys the IKE SA.
+    RekeyIke,
+    /// Rekeys every CHILD SA.
+    RekeyChildren,
+    /// Deletes every CHILD SA and keeps the IKE SA.
+    DeleteChildren,
+    /// Deletes the IKE SA.
+    DeleteIke,
+    /// Asks the client for a sign of life.
+    Probe,
+    /// Forgets the session without a word, as a restart does.
+    Forget,
+}
+
+/// The gateway.
+pub struct Gateway {
+    responder: Responder,
+    plane: UserPlane,
+    link: Link,
+    faults: Faults,
+    auth_lifetime: Option<Duration>,
+    arriving: DelayLine<Datagram>,
+    departing: DelayLine<Transmit>,
+    outbox: VecDeque<Transmit>,
+}
+
+/// A received datagram with where it came along.
+struct Datagram {
+    path: Path,
+    payload: Vec<u8>,
+}
+
+impl Gateway {
+    /// A gateway that has met nobody yet. `seed` must come from a secure source and never be used again; `wall` is
+    /// the wall clock at `now`.
+    pub fn new(
+        config: GatewayConfig,
+        seed: [u8; 32],
+        wall: UnixTime,
+        now: Instant,
+    ) -> Result<Self, EngineError> {
+        let mut rng = Rng::from_seed(seed);
+        let inner = InnerNet::new(config.inner.clone(), rng.u64(), now);
+        let auth_lifetime = config.timers.auth_lifetime;
+        let faults = config.faults.clone();
+        let mut responder = Responder::new(engine::responder_config(config)?, rng.fork(), wall, now);
+        responder.set_faults(engine::faults(&faults.ike, auth_lifetime));
+        Ok(Self {
+            responder,
+            plane: UserPlane::new(inner),
+            link: Link::new(faults.link.clone(), rng.fork()),
+            faults,
+            auth_lifetime,
+            arriving: DelayLine::new(),
+            departing: DelayLine::new(),
+            outbox: VecDeque::new(),
+        })
+    }
+
+    /// Takes the payload of a UDP datagram.
+    pub fn handle_datagram(&mut self, path: Path, payload: &mut [u8], now: Instant) {
+        let Some(content) = content(path.framing, payload) else { return };
+        let fate = self.link.judge(Direction::Received, content, ip_len(path.remote, payload.len()));
+        match fate.arrival(now) {
+            None => return,
+            Some(at) if at > now => {
+                self.arriving.push(at, Datagram { path, payload: payload.to_vec() });
+                return;
+            }
+            Some(_) => self.deliver(path, payload, now),
+        }
+        self.pump(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(mut datagram) = self.arriving.pop_due(now) {
+            self.deliver(datagram.path, &mut datagram.payload, now);
+        }
+        self.responder.handle_timeout(now);
+        self.pump(now);
+    }
+
+    /// The next datagram to send: at what is due by `now`.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.outbox.pop_front().or_else(|| self.departing.pop_due(now))
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called, and [`Self::poll_transmit`] after it.
+    #[must_use]
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let responder = self.responder.poll_timeout().map(|(at, _)| at);
+        let plane = self.plane.poll_timeout(now);
+        let line = [self.arriving.next_arrival(), self.departing.next_arrival()];
+        line.into_iter().chain([responder, plane]).flatten().min()
+    }
+
+    /// The faults in force.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Puts exactly these faults in force, and starts to count IKE messages anew.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.link.set_faults(faults.link.clone());
+        self.responder.set_faults(engine::faults(&faults.ike, self.auth_lifetime));
+        self.faults = faults;
+    }
+
+    /// Does `action` on one session, or on all. Returns on how many.
+    pub fn act(&mut self, action: Action, session: Option<SessionId>, now: Instant) -> usize {
+        let chosen: Vec<SessionId> = self
+            .responder
+            .sessions()
+            .map(|(id, _)| id)
+            .filter(|&id| session.is_none_or(|wanted| wanted == id))
+            .collect();
+        for &id in &chosen {
+            self.act_on(action, id, now);
+        }
+        self.pump(now);
+        chosen.len()
+    }
+
+    /// Says goodbye to every client.
+    pub fn close(&mut self, now: Instant) {
+        self.act(Action::DeleteIke, None, now);
+    }
+
+    /// Whether no session is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.responder.sessions().next().is_none()
+    }
+
+    fn act_on(&mut self, action: Action, id: SessionId, now: Instant) {
+        let children: Vec<EspSpi> = self.plane.children_of(id).map(|child| child.spi_in).collect();
+        if action == Action::Forget {
+            self.responder.forget(id);
+            self.plane.remove_session(id);
+            info!(session = id.0, "session forgotten on request");
+            return;
+        }
+        self.responder.with_session(id, |session| match action {
+            Action::RekeyIke => session.rekey_ike(now),
+            Action::RekeyChildren => children.iter().for_each(|&spi| session.rekey_child(spi, now)),
+            Action::DeleteChildren => children.iter().for_each(|&spi| session.delete_child(spi, now)),
+            Action::DeleteIke => session.close(now),
+            Action::Probe => session.probe(now),
+            Action::Forget => {}
+        });
+    }
+
+    fn deliver(&mut self, path: Path, payload: &mut [u8], now: Instant) {
+        let message = match path.framing {
+            Framing::Bare => &*payload,
+            Framing::NonEspMarker => match classify(payload) {
+                Encapsulated::Ike(message) => message,
+                Encapsulated::Esp(_) => return self.deliver_esp(path, payload, now),
+                Encapsulated::Keepalive | Encapsulated::Runt => return,
+            },
+        };
+        self.responder.handle_datagram(path, message, now);
+    }
+
+    fn deliver_esp(&mut self, path: Path, esp: &mut [u8], now: Instant) {
+        if let Some(id) = self.plane.handle_esp(path, esp, now) {
+            self.responder.with_session(id, |session| session.handle_esp_received(now));
+        }
+    }
+
+    /// Moves everything that is ready one step on, until nothing is.
+    fn pump(&mut self, now: Instant) {
+        while let Some((id, event)) = self.responder.poll_event() {
+            self.handle_event(id, event);
+        }
+        self.plane.poll(now);
+        while let Some(transmit) = self.responder.poll_transmit() {
+            self.send(transmit, Content::Ike, now);
+        }
+        while let Some(transmit) = self.plane.poll_transmit() {
+            self.send(transmit, Content::Esp, now);
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit, content: Content, now: Instant) {
+        let length = ip_len(transmit.path.remote, transmit.payload.len());
+        match self.link.judge(Direction::Sent, content, length).arrival(now) {
+            None => {}
+            Some(at) if at > now => self.departing.push(at, transmit),
+            Some(_) => self.outbox.push_back(transmit),
+        }
+    }
+
+    fn handle_event(&mut self, id: SessionId, event: Event) {
+        let session = id.0;
+        match event {
+            Event::Established(ike) => {
+                info!(
+                    session,
+                    peer = %ike.peer_id,
+                    address = %ike.path.remote,
+                    suite = %ike.suite,
+                    nat = ike.nat_remote,
+                    "IKE SA established"
+                );
+            }
+            Event::Configured(assigned) => {
+                info!(session, addresses = ?assigned.addresses, "addresses assigned")
+            }
+            Event::ChildInstalled(child) => {
+                let (spi_in, spi_out) = (child.info.spi_in, child.info.spi_out);
+                info!(session, %spi_in, %spi_out, suite = %child.info.suite, "CHILD SA installed");
+                match self.session_path(id) {
+                    Some(path) => self.plane.install(id, path, *child),
+                    None => warn!(session, %spi_in, "CHILD SA of a session that is over"),
+                }
+            }
+            Event::ChildSendOn { spi_in } => self.plane.send_on(spi_in),
+            Event::ChildRemoved { spi_in, reason } => {
+                info!(session, %spi_in, ?reason, "CHILD SA removed");
+                self.plane.remove(spi_in);
+            }
+            Event::IkeRekeyed(ike) => info!(session, suite = %ike.suite, "IKE SA rekeyed"),
+            Event::ChildRefused(notify) => warn!(session, %notify, "CHILD SA refused by the client"),
+            Event::RekeyFailed(failed) => warn!(session, ?failed, "rekey refused by the client"),
+            Event::PathChanged(path) => {
+                info!(session, address = %path.remote, "client moved");
+                self.plane.set_path(id, path);
+            }
+            Event::Closed(failure) => {
+                info!(session, cause = %failure, "session closed");
+                self.plane.remove_session(id);
+            }
+            // The responder signs by itself, and does not re-authenticate.
+            Event::SignAuth(_) | Event::ReauthenticationDue { .. } => {
+                debug!(session, "an event that concerns clients only");
+            }
+        }
+    }
+
+    fn session_path(&self, id: SessionId) -> Option<Path> {
+        self.responder
+            .sessions()
+            .find(|(own, _)| *own == id)
+            .and_then(|(_, session)| Some(session.info()?.path))
+    }
+}
+
+/// What the datagram carries; `None` for what is ignored.
+fn content(framing: Framing, payload: &[u8]) -> Option<Content> {
+    match framing {
+        Framing::Bare => Some(Content::Ike),
+        Framing::NonEspMarker => match classify(payload) {
+            Encapsulated::Ike(_) => Some(Content::Ike),
+            Encapsulated::Esp(_) => Some(Content::Esp),
+            // NAT keepalives are for the NAT (RFC 3948 §4).
+            Encapsulated::Keepalive | Encapsulated::Runt => None,
+        },
+    }
+}
+
+/// Length of the IP packet around a UDP payload.
+fn ip_len(remote: SocketAddr, payload: usize) -> usize {
+    payload + 8 + if remote.is_ipv4() { 20 } else { 40 }
+}

@@ -1,0 +1,176 @@
+//! The event loop: the only place with sockets and a clock.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use evenkeel_ipsec::crypto::UnixTime;
+use evenkeel_ipsec::ike::Framing;
+use evenkeel_platform::ipc_transport::BindError;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::config::GatewayConfig;
+use crate::control::{self, Answer, Asked, Listening, Request};
+use crate::engine::EngineError;
+use crate::gateway::Gateway;
+use crate::sockets::{ListenError, Sockets};
+
+/// How long clients have to acknowledge the goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why the gateway can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What it was given is no good.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// UDP.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The control socket.
+    #[error("control socket: {0}")]
+    Control(#[from] BindError),
+    /// The system has no randomness to give.
+    #[error("the system gave no random numbers")]
+    Random,
+}
+
+/// Where a started gateway can be reached; printed as one line of JSON so that scripts need not wait blindly.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Ready {
+    /// UDP addresses for IKE without the non-ESP marker.
+    pub ike: Vec<SocketAddr>,
+    /// UDP addresses for IKE with the marker and for ESP.
+    pub nat: Vec<SocketAddr>,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+    /// Process ID.
+    pub pid: u32,
+}
+
+/// A gateway with its sockets bound: from here on no client's packet is lost.
+pub struct Server {
+    gateway: Gateway,
+    sockets: Sockets,
+    control: Option<(mpsc::Receiver<Asked>, Listening)>,
+    ready: Ready,
+}
+
+impl Server {
+    /// Binds everything. Needs a tokio runtime.
+    pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
+        let listen = config.listen.clone();
+        let sockets = Sockets::bind(&listen)?;
+        let control = listen.control.as_deref().map(control::listen).transpose()?;
+        let mut seed = [0; 32];
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::Random)?;
+        let gateway = Gateway::new(config, seed, wall_clock(), Instant::now())?;
+        let with_framing = |wanted| {
+            let of_framing = sockets.addresses().filter(move |(framing, _)| *framing == wanted);
+            of_framing.map(|(_, address)| address).collect()
+        };
+        let ready = Ready {
+            ike: with_framing(Framing::Bare),
+            nat: with_framing(Framing::NonEspMarker),
+            control: listen.control,
+            pid: std::process::id(),
+        };
+        Ok(Self { gateway, sockets, control, ready })
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Serves until `stop` is done or the control socket says so, then says goodbye to the clients.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut requests = self.control.take();
+        loop {
+            tokio::select! {
+                () = self.turn() => {}
+                Some((request, answer)) = next_request(&mut requests) => {
+                    let stopping = request == Request::Stop {};
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.answer(request));
+                    if stopping {
+                        break;
+                    }
+                }
+                () = &mut stop => break,
+            }
+        }
+        drop(requests);
+        self.say_goodbye().await;
+    }
+
+    /// Sends what is ready, then waits for datagrams or for the next thing that is due.
+    async fn turn(&mut self) {
+        while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
+            self.sockets.send(&transmit).await;
+        }
+        let due = self.gateway.poll_timeout(Instant::now());
+        let gateway = &mut self.gateway;
+        let received = self.sockets.receive(|path, datagram| {
+            gateway.handle_datagram(path, datagram, Instant::now());
+        });
+        tokio::select! {
+            () = received => {}
+            () = sleep_until(due) => self.gateway.handle_timeout(Instant::now()),
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Status {} => Answer::Status(Box::new(self.gateway.status())),
+            Request::SetFaults { faults } => {
+                info!(?faults, "faults changed");
+                self.gateway.set_faults(*faults);
+                Answer::Faults(Box::new(self.gateway.faults().clone()))
+            }
+            Request::Act { action, session } => {
+                let session = Request::session_id(session);
+                Answer::Acted { sessions: self.gateway.act(action, session, Instant::now()) }
+            }
+            Request::Stop {} => Answer::Stopping {},
+        }
+    }
+
+    async fn say_goodbye(&mut self) {
+        self.gateway.close(Instant::now());
+        let goodbye = async {
+            while !self.gateway.is_idle() {
+                self.turn().await;
+            }
+            // The last acknowledgements.
+            while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
+                self.sockets.send(&transmit).await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            warn!("some clients did not acknowledge the goodbye");
+        }
+    }
+}
+
+async fn next_request(requests: &mut Option<(mpsc::Receiver<Asked>, Listening)>) -> Option<Asked> {
+    match requests {
+        Some((receiver, _)) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn wall_clock() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
