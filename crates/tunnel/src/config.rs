@@ -1,0 +1,47 @@
+//! What a tunnel needs to know before it starts.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use evenkeel_ipsec::ike::ClientConfig;
+
+/// Configuration of a tunnel.
+#[derive(Clone)]
+pub struct TunnelConfig {
+    /// The IKE SA: identities, credentials, proposals, selectors, timers.
+    pub client: Arc<ClientConfig>,
+    /// What the profile says about the inner network, over what the gateway says.
+    pub overrides: Overrides,
+}
+
+/// Wishes about the inner network.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Overrides {
+    /// DNS servers in place of the gateway's, if there are any.
+    pub dns: Vec<IpAddr>,
+    /// Domains to resolve through the tunnel, beside the gateway's.
+    pub domains: Vec<String>,
+    /// MTU of the tunnel interface in place of the computed one.
+    pub mtu: Option<u16>,
+}
+
+/// The gateway's UDP ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GatewayPorts {
+    /// Where IKE_SA_INIT goes without a non-ESP marker; `None` sends it to [`nat`](Self::nat) with one (RFC 7296 §2.23
+    /// allows that).
+    pub init: Option<u16>,
+    /// Where IKE with the non-ESP marker and ESP go (RFC 3948).
+    pub nat: u16,
+}
+
+impl GatewayPorts {
+    /// 500 and 4500.
+    pub const STANDARD: Self = Self { init: Some(500), nat: 4500 };
+
+    /// One port for everything.
+    #[must_use]
+    pub const fn single(port: u16) -> Self {
+        Self { init: None, nat: port }
+    }
+}

@@ -1,0 +1,33 @@
+//! Every duration and bound of a tunnel, each with its reason.
+
+use std::time::Duration;
+
+/// Silence towards the gateway after which a NAT keepalive is sent (RFC 3948 §4's default). NATs that forget a UDP
+/// mapping after less than 30 s are rare; 20 s leaves room for one lost keepalive with few of them.
+pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// First pause after every address of the gateway has failed.
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// Pauses double up to this: a gateway that is back should not wait longer for us than a person would.
+pub const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Each pause is lengthened by up to this share, so that all clients of a gateway that restarts do not return at once.
+pub const RETRY_JITTER_PERCENT: u32 = 25;
+
+/// A connection that lasted this long starts the pauses anew; one that keeps dying sooner does not.
+pub const STABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// Rounds over the known addresses before the network is given back and the gateway's name is looked up again. Until
+/// then inner connections survive and names resolve as they did; after that a machine whose gateway has moved must be
+/// able to ask its own DNS servers.
+pub const ROUNDS_ON_KNOWN_ADDRESSES: u32 = 3;
+
+/// How long the gateway has for answering our DELETE before we leave without its word.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Pause before a re-authentication that failed is tried again, while the old session still lives.
+pub const REAUTHENTICATION_RETRY: Duration = Duration::from_secs(10);
+
+/// Addresses of one gateway that are tried; a name with more is a mistake or an attack.
+pub const MAX_ADDRESSES: usize = 16;

@@ -1,0 +1,124 @@
+//! What a tunnel tells its owner, and what its owner tells it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evenkeel_ipsec::crypto::UnixTime;
+use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Path, SignRequest};
+use evenkeel_ipsec::wire::EspSpi;
+
+use crate::cause::{ConfigureError, PathError, ResolveError};
+use crate::inner::InnerNetwork;
+use crate::state::Status;
+
+/// One of the IKE sessions that a tunnel has at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LinkId(pub(crate) u64);
+
+/// Something to do, in order.
+#[derive(Debug)]
+pub enum Event {
+    /// Wish or fact has changed.
+    Status(Status),
+    /// Look up the gateway's addresses; answer with [`Command::Resolved`].
+    ResolveGateway,
+    /// Open sockets towards this address, in place of those towards another; answer with [`Command::PathOpened`].
+    OpenPath {
+        /// The gateway's address.
+        gateway: IpAddr,
+    },
+    /// Sign with the profile's private key; answer with [`Command::Signed`].
+    SignAuth {
+        /// Whose signature it is; comes back with the answer.
+        link: LinkId,
+        /// What to sign.
+        request: SignRequest,
+    },
+    /// Give these SAs to the data plane.
+    InstallChild(Box<ChildInstalled>),
+    /// Send on this CHILD SA from here on.
+    SendOn {
+        /// Its inbound SPI.
+        spi_in: EspSpi,
+    },
+    /// Take this CHILD SA from the data plane.
+    RemoveChild {
+        /// Its inbound SPI.
+        spi_in: EspSpi,
+        /// Why.
+        reason: ChildEnd,
+    },
+    /// Give the interface its addresses and MTU, then set routes and DNS, in place of what an earlier event asked for;
+    /// answer with [`Command::Configured`].
+    Configure(Arc<InnerNetwork>),
+    /// Restore routes and DNS; answer with [`Command::Unconfigured`].
+    Unconfigure,
+}
+
+/// What the owner has to say.
+#[derive(Debug)]
+pub enum Command {
+    /// Be connected. While pausing or after giving up: try at once.
+    Connect,
+    /// Be disconnected.
+    Disconnect,
+    /// Answers [`Event::ResolveGateway`], in order of preference.
+    Resolved(Result<Vec<IpAddr>, ResolveError>),
+    /// Answers [`Event::OpenPath`].
+    PathOpened(Result<OpenedPath, PathError>),
+    /// Answers [`Event::SignAuth`].
+    Signed {
+        /// From the event.
+        link: LinkId,
+        /// The AUTH payload's data; `None` when the key could not be used.
+        signature: Option<Vec<u8>>,
+    },
+    /// Answers [`Event::Configure`].
+    Configured(Result<(), ConfigureError>),
+    /// Answers [`Event::Unconfigure`]. What could not be restored is the owner's to log: there is nobody to ask again.
+    Unconfigured,
+    /// The data plane is running out of sequence numbers on this CHILD SA.
+    SequenceLow {
+        /// Its inbound SPI.
+        spi_in: EspSpi,
+    },
+}
+
+/// Open sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedPath {
+    /// Where IKE_SA_INIT starts.
+    pub init: Path,
+    /// Where everything else goes: IKE with the non-ESP marker, and ESP.
+    pub nat: Path,
+    /// The largest IP datagram that the way to the gateway is known to take.
+    pub path_mtu: u16,
+    /// The wall clock, for certificates.
+    pub wall: UnixTime,
+}
+
+/// When the data plane last sent and received. Told before [`Tunnel::handle_timeout`](crate::Tunnel::handle_timeout),
+/// it saves keepalives and DPD that traffic has made needless, without any wake-up while traffic flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Activity {
+    /// When ESP was last sent.
+    pub sent: Option<Instant>,
+    /// When authenticated ESP was last received.
+    pub received: Option<Instant>,
+}
+
+/// What the next [`Tunnel::handle_timeout`](crate::Tunnel::handle_timeout) will do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WakeReason {
+    /// Something of the IKE session.
+    Ike(ike::WakeReason),
+    /// Keep the NAT's mapping.
+    NatKeepalive,
+    /// Try to connect again.
+    Retry,
+    /// Try to re-authenticate again.
+    Reauthentication,
+    /// Leave without the gateway's answer to our DELETE.
+    CloseGrace,
+}

@@ -1,0 +1,79 @@
+//! The network inside the tunnel, as this machine has to be configured for it.
+
+use std::net::IpAddr;
+
+use evenkeel_ipsec::crypto::{Encr, EspSuite};
+use evenkeel_ipsec::ike::{ChildSaInfo, Configuration};
+use evenkeel_netprofile::overhead::{Encapsulation, EspShape, Family, tcp_mss};
+
+use crate::config::Overrides;
+use crate::event::OpenedPath;
+
+/// Addresses, routes, DNS and MTU of a tunnel that is up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InnerNetwork {
+    /// Our addresses with their prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// What goes through the tunnel: TSr as networks.
+    pub remote: Vec<(IpAddr, u8)>,
+    /// DNS servers.
+    pub dns: Vec<IpAddr>,
+    /// Domains that they answer for; with none, all.
+    pub domains: Vec<String>,
+    /// The gateway's outer address, which must not be routed into the tunnel.
+    pub gateway: IpAddr,
+    /// MTU of the interface.
+    pub mtu: u16,
+    /// TCP MSS for inner IPv4.
+    pub mss_v4: u16,
+    /// TCP MSS for inner IPv6.
+    pub mss_v6: u16,
+}
+
+impl InnerNetwork {
+    pub(crate) fn new(
+        assigned: &Configuration,
+        child: &ChildSaInfo,
+        path: &OpenedPath,
+        overrides: &Overrides,
+    ) -> Self {
+        let mut remote: Vec<(IpAddr, u8)> = child.ts_remote.iter().flat_map(|ts| ts.as_cidrs()).collect();
+        remote.sort_unstable();
+        remote.dedup();
+        let mut domains = assigned.domains.clone();
+        domains.extend(overrides.domains.iter().cloned());
+        domains.sort_unstable();
+        domains.dedup();
+        let gateway = path.nat.remote.ip();
+        let carries_v6 = assigned.addresses.iter().any(|(address, _)| address.is_ipv6());
+        let encapsulation = Encapsulation { family: Family::from(gateway), esp: shape_of(child.suite) };
+        let computed = encapsulation.interface_mtu(path.path_mtu, carries_v6);
+        let mtu = overrides.mtu.unwrap_or(computed);
+        // Segments are cut to what crosses the path whole, even where the interface must take larger packets.
+        let whole = mtu.min(encapsulation.inner_mtu(path.path_mtu));
+        Self {
+            addresses: assigned.addresses.clone(),
+            remote,
+            dns: if overrides.dns.is_empty() { assigned.dns.clone() } else { overrides.dns.clone() },
+            domains,
+            gateway,
+            mtu,
+            mss_v4: tcp_mss(Family::V4, whole),
+            mss_v6: tcp_mss(Family::V6, whole),
+        }
+    }
+
+    /// Whether everything of at least one address family goes through the tunnel.
+    #[must_use]
+    pub fn is_full_tunnel(&self) -> bool {
+        self.remote.iter().any(|(_, prefix)| *prefix == 0)
+    }
+}
+
+/// What a suite adds to each packet.
+fn shape_of(suite: EspSuite) -> EspShape {
+    match suite.encr {
+        Encr::AesGcm16(_) | Encr::ChaCha20Poly1305 => EspShape::AEAD,
+        Encr::AesCbc(_) => EspShape::aes_cbc(suite.icv_len()),
+    }
+}

@@ -1,0 +1,103 @@
+//! One IKE session and what it has installed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evenkeel_ipsec::ike::{
+    ChildEnd, ChildSaInfo, ClientConfig, Configuration, Framing, IkeSaInfo, Session, Transmit,
+};
+use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, NON_ESP_MARKER};
+
+use crate::event::{Event, LinkId, OpenedPath};
+
+/// An IKE session on a path, with its CHILD SAs that the data plane has.
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) session: Session,
+    pub(crate) path: OpenedPath,
+    /// When it was started, which is when `path.wall` was read.
+    pub(crate) started: Instant,
+    /// Whether IKE_AUTH has begun.
+    pub(crate) authenticating: bool,
+    /// What the gateway assigned.
+    pub(crate) assigned: Configuration,
+    /// The CHILD SA that packets are sent on.
+    pub(crate) sending: Option<ChildSaInfo>,
+    installed: BTreeMap<EspSpi, ChildSaInfo>,
+}
+
+impl Link {
+    pub(crate) fn connect(
+        id: LinkId,
+        client: &Arc<ClientConfig>,
+        path: OpenedPath,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let session = Session::connect(Arc::clone(client), path.init, path.nat, seed, path.wall, now);
+        Self {
+            id,
+            session,
+            path,
+            started: now,
+            authenticating: false,
+            assigned: Configuration::default(),
+            sending: None,
+            installed: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn ike_sa(&self) -> Option<IkeSaInfo> {
+        self.session.info()
+    }
+
+    /// Whether we are behind a NAT whose mapping must be kept.
+    pub(crate) fn behind_nat(&self) -> bool {
+        self.ike_sa().is_some_and(|ike| ike.nat_local)
+    }
+
+    /// The next datagram to send.
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
+        let transmit = self.session.poll_transmit()?;
+        if !self.authenticating {
+            let message = match transmit.path.framing {
+                Framing::Bare => Some(&transmit.payload[..]),
+                Framing::NonEspMarker => transmit.payload.get(NON_ESP_MARKER.len()..),
+            };
+            let exchange = message.and_then(|message| Some(Envelope::parse(message).ok()?.header.exchange));
+            self.authenticating = exchange == Some(Exchange::IkeAuth);
+        }
+        Some(transmit)
+    }
+
+    pub(crate) fn installed(&mut self, info: &ChildSaInfo, send_now: bool) {
+        self.installed.insert(info.spi_in, info.clone());
+        if send_now {
+            self.sending = Some(info.clone());
+        }
+    }
+
+    pub(crate) fn send_on(&mut self, spi_in: EspSpi) {
+        if let Some(info) = self.installed.get(&spi_in) {
+            self.sending = Some(info.clone());
+        }
+    }
+
+    /// Forgets a CHILD SA; whether it was installed.
+    pub(crate) fn removed(&mut self, spi_in: EspSpi) -> bool {
+        if self.sending.as_ref().is_some_and(|info| info.spi_in == spi_in) {
+            self.sending = None;
+        }
+        self.installed.remove(&spi_in).is_some()
+    }
+
+    pub(crate) fn children(&self) -> impl Iterator<Item = &ChildSaInfo> {
+        self.installed.values()
+    }
+
+    /// What has to be removed from the data plane when the session is gone without having said so itself.
+    pub(crate) fn into_removals(self, reason: ChildEnd) -> impl Iterator<Item = Event> {
+        self.installed.into_keys().map(move |spi_in| Event::RemoveChild { spi_in, reason })
+    }
+}

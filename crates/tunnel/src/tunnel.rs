@@ -1,0 +1,304 @@
+//! The state machine: what goes in, what comes out.
+
+mod network;
+mod search;
+mod sessions;
+mod wish;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::crypto::Rng;
+use evenkeel_ipsec::ike::{ChildEnd, ChildSaInfo, IkeSaInfo, Path, Transmit};
+use evenkeel_ipsec::wire::KEEPALIVE;
+
+use crate::backoff::Backoff;
+use crate::cause::Cause;
+use crate::config::TunnelConfig;
+use crate::defaults;
+use crate::event::{Activity, Command, Event, WakeReason};
+use crate::inner::InnerNetwork;
+use crate::keepalive::Keepalive;
+use crate::link::Link;
+use crate::phase::{Leaving, Network, Phase, Reauthentication};
+use crate::state::{Status, TargetState, TunnelState};
+
+/// One VPN connection; see the crate's documentation for how to drive it.
+pub struct Tunnel {
+    config: TunnelConfig,
+    rng: Rng,
+    target: TargetState,
+    phase: Phase,
+    reauthentication: Reauthentication,
+    leaving: Vec<Leaving>,
+    network: Network,
+    /// The gateway's addresses, the one that last worked first.
+    known: Vec<IpAddr>,
+    backoff: Backoff,
+    /// Whether this wish has ever been fulfilled.
+    ever_up: bool,
+    keepalive: Keepalive,
+    next_link: u64,
+    /// The state last reported, since when it is so, and what went wrong last.
+    reported: TunnelState,
+    since: Instant,
+    cause: Option<Arc<Cause>>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl Tunnel {
+    /// A tunnel that is off. `seed` must be fresh randomness.
+    #[must_use]
+    pub fn new(config: TunnelConfig, seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            config,
+            rng: Rng::from_seed(seed),
+            target: TargetState::Down,
+            phase: Phase::Off,
+            reauthentication: Reauthentication::NotDue,
+            leaving: Vec::new(),
+            network: Network::Untouched,
+            known: Vec::new(),
+            backoff: Backoff::default(),
+            ever_up: false,
+            keepalive: Keepalive::new(now),
+            next_link: 0,
+            reported: TunnelState::Off,
+            since: now,
+            cause: None,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// An IKE message arrived, its non-ESP marker stripped.
+    pub fn handle_datagram(&mut self, path: Path, message: &[u8], now: Instant) {
+        // A session ignores what carries other SPIs than its own.
+        for link in self.links_mut() {
+            link.session.handle_datagram(path, message, now);
+        }
+        self.settle(now);
+    }
+
+    /// The owner has something to say.
+    pub fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Connect => self.connect(now),
+            Command::Disconnect => self.disconnect(now),
+            Command::Resolved(result) => self.resolved(result, now),
+            Command::PathOpened(result) => self.path_opened(result, now),
+            Command::Signed { link: id, signature } => {
+                if let Some(link) = self.links_mut().find(|link| link.id == id) {
+                    link.session.provide_signature(signature.ok_or(()), now);
+                }
+            }
+            Command::Configured(result) => self.configured(result, now),
+            Command::Unconfigured => self.unconfigured(),
+            Command::SequenceLow { spi_in } => {
+                for link in self.links_mut() {
+                    link.session.handle_sequence_low(spi_in, now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// When traffic last flowed. To be told before [`handle_timeout`](Self::handle_timeout).
+    pub fn handle_activity(&mut self, activity: Activity, now: Instant) {
+        if let Some(at) = activity.sent {
+            self.keepalive.sent(at.min(now));
+        }
+        if let (Some(at), Some(link)) = (activity.received, self.phase.link_mut()) {
+            link.session.handle_esp_received(at.min(now));
+        }
+        self.settle(now);
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for link in self.links_mut() {
+            if link.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                link.session.handle_timeout(now);
+            }
+        }
+        if let (Some(due), Some(link)) = (self.keepalive_due(), self.phase.link())
+            && due <= now
+        {
+            self.transmits.push_back(Transmit { path: link.path.nat, payload: vec![KEEPALIVE] });
+            self.keepalive.sent(now);
+        }
+        if matches!(self.phase, Phase::ExpectRetry { at } if at <= now) {
+            self.start_round(now);
+        }
+        if matches!(self.reauthentication, Reauthentication::ExpectRetry { at } if at <= now) {
+            self.reauthenticate(now);
+        }
+        for late in self.leaving.extract_if(.., |leaving| leaving.until <= now) {
+            self.events.extend(late.link.into_removals(ChildEnd::LocalDeleted));
+        }
+        self.settle(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing to do.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, WakeReason)> {
+        let sessions = self
+            .links()
+            .filter_map(|link| link.session.poll_timeout())
+            .map(|(at, reason)| (at, WakeReason::Ike(reason)));
+        let keepalive = self.keepalive_due().map(|at| (at, WakeReason::NatKeepalive));
+        let retry = match self.phase {
+            Phase::ExpectRetry { at } => Some((at, WakeReason::Retry)),
+            Phase::Off
+            | Phase::ExpectAddresses { .. }
+            | Phase::ExpectPath(_)
+            | Phase::ExpectChild(..)
+            | Phase::ExpectConfigured(_)
+            | Phase::Up(_)
+            | Phase::ExpectClosed
+            | Phase::Failed => None,
+        };
+        let reauthentication = match self.reauthentication {
+            Reauthentication::ExpectRetry { at } => Some((at, WakeReason::Reauthentication)),
+            Reauthentication::NotDue | Reauthentication::ExpectChild(_) => None,
+        };
+        let leaving = self.leaving.iter().map(|leaving| (leaving.until, WakeReason::CloseGrace));
+        let own = [keepalive, retry, reauthentication].into_iter().flatten();
+        sessions.chain(own).chain(leaving).min_by_key(|(at, _)| *at)
+    }
+
+    /// Wish and fact.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status { target: self.target, state: self.reported, since: self.since, cause: self.cause.clone() }
+    }
+
+    /// The IKE SA in use, once it is authenticated.
+    #[must_use]
+    pub fn ike_sa(&self) -> Option<IkeSaInfo> {
+        self.phase.link().and_then(Link::ike_sa)
+    }
+
+    /// The CHILD SAs in use, those that only receive any more included.
+    pub fn child_sas(&self) -> impl Iterator<Item = &ChildSaInfo> {
+        self.phase.link().into_iter().flat_map(Link::children)
+    }
+
+    /// The network inside the tunnel, while the system is configured for it.
+    #[must_use]
+    pub fn inner_network(&self) -> Option<&Arc<InnerNetwork>> {
+        match &self.network {
+            Network::Applied(inner) => Some(inner),
+            Network::Untouched | Network::Applying(_) | Network::Reverting => None,
+        }
+    }
+
+    /// The silence after which a keepalive is sent, if this connection needs any.
+    #[must_use]
+    pub fn keepalive_interval(&self) -> Option<Duration> {
+        self.keepalive_due().map(|_| defaults::NAT_KEEPALIVE)
+    }
+}
+
+impl Tunnel {
+    /// Every session: the one in use, its successor, and those on their way out.
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        let successor = match &self.reauthentication {
+            Reauthentication::ExpectChild(link) => Some(&**link),
+            Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
+        };
+        let leaving = self.leaving.iter().map(|leaving| &leaving.link);
+        self.phase.link().into_iter().chain(successor).chain(leaving)
+    }
+
+    fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        let successor = match &mut self.reauthentication {
+            Reauthentication::ExpectChild(link) => Some(&mut **link),
+            Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
+        };
+        let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.link);
+        self.phase.link_mut().into_iter().chain(successor).chain(leaving)
+    }
+
+    /// Only a peer behind a NAT keeps a mapping alive (RFC 3948 §4).
+    fn keepalive_due(&self) -> Option<Instant> {
+        self.phase.link().filter(|link| link.behind_nat()).map(|_| self.keepalive.due())
+    }
+
+    /// Follows up on what an input has set in motion, until nothing moves any more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.handle_session_events(now);
+            if matches!(self.phase, Phase::ExpectClosed) && self.is_clean() {
+                self.phase = Phase::Off;
+                if self.target == TargetState::Up {
+                    self.connect(now);
+                    continue;
+                }
+            }
+            break;
+        }
+        self.collect_transmits(now);
+        self.report(now);
+    }
+
+    fn collect_transmits(&mut self, now: Instant) {
+        let mut fresh = Vec::new();
+        for link in self.links_mut() {
+            fresh.extend(std::iter::from_fn(|| link.poll_transmit()));
+        }
+        if let Some(link) = self.phase.link()
+            && fresh.iter().any(|transmit| transmit.path == link.path.nat)
+        {
+            self.keepalive.sent(now);
+        }
+        self.transmits.extend(fresh);
+    }
+
+    /// Whether nothing is left of any session, nor of any change to the system.
+    fn is_clean(&self) -> bool {
+        self.leaving.is_empty() && matches!(self.network, Network::Untouched)
+    }
+
+    fn report(&mut self, now: Instant) {
+        let state = match &self.phase {
+            Phase::Off => TunnelState::Off,
+            Phase::ExpectAddresses { .. } => TunnelState::Resolving,
+            Phase::ExpectPath(candidates) => match candidates.current() {
+                Some(gateway) => TunnelState::Connecting { gateway },
+                None => TunnelState::Resolving,
+            },
+            Phase::ExpectChild(_, link) => {
+                let gateway = link.path.nat.remote.ip();
+                if link.authenticating {
+                    TunnelState::Authenticating { gateway }
+                } else {
+                    TunnelState::Connecting { gateway }
+                }
+            }
+            Phase::ExpectConfigured(_) => TunnelState::Configuring,
+            Phase::Up(_) => TunnelState::Up,
+            Phase::ExpectRetry { at } => TunnelState::Waiting { until: *at },
+            Phase::Failed if self.is_clean() => TunnelState::Failed,
+            Phase::ExpectClosed | Phase::Failed => TunnelState::Closing,
+        };
+        if state != self.reported {
+            self.reported = state;
+            self.since = now;
+            self.events.push_back(Event::Status(self.status()));
+        }
+    }
+}

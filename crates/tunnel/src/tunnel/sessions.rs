@@ -1,0 +1,303 @@
+//! What the IKE sessions say: the one in use, its successor, and those on their way out.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evenkeel_ipsec::crypto::UnixTime;
+use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Failure};
+use evenkeel_ipsec::wire::{EspSpi, NotifyType};
+
+use super::Tunnel;
+use crate::cause::{Cause, Remedy};
+use crate::defaults;
+use crate::event::{Event, OpenedPath};
+use crate::link::Link;
+use crate::phase::{Candidates, Network, Phase, Reauthentication};
+
+/// Which session speaks.
+#[derive(Clone, Copy)]
+enum Role {
+    InUse,
+    Successor,
+    Leaving(usize),
+}
+
+/// Whether the gateway is still to be told that we leave.
+#[derive(Clone, Copy)]
+enum Farewell {
+    Due,
+    Needless,
+}
+
+impl Tunnel {
+    /// Handles what every session has to say. Handling one event can move sessions about, so the next is looked for anew.
+    pub(super) fn handle_session_events(&mut self, now: Instant) {
+        while let Some((role, event)) = self.next_session_event() {
+            match event {
+                ike::Event::SignAuth(request) => {
+                    if let Some(link) = self.link_of(role) {
+                        let link = link.id;
+                        self.events.push_back(Event::SignAuth { link, request });
+                    }
+                }
+                ike::Event::Established(sa) => {
+                    tracing::info!(
+                        spi_i = %sa.spi_i, spi_r = %sa.spi_r, suite = %sa.suite, peer = %sa.peer_id,
+                        nat_local = sa.nat_local, nat_remote = sa.nat_remote, round_trips = sa.round_trips,
+                        "IKE SA established"
+                    );
+                }
+                ike::Event::Configured(assigned) => {
+                    if let Some(link) = self.link_of(role) {
+                        link.assigned = assigned;
+                    }
+                }
+                ike::Event::ChildInstalled(child) => self.child_installed(role, child, now),
+                ike::Event::ChildSendOn { spi_in } => {
+                    if let Some(link) = self.link_of(role) {
+                        link.send_on(spi_in);
+                        self.events.push_back(Event::SendOn { spi_in });
+                    }
+                    self.configure();
+                }
+                ike::Event::ChildRemoved { spi_in, reason } => self.child_removed(role, spi_in, reason, now),
+                ike::Event::IkeRekeyed(sa) => {
+                    tracing::info!(spi_i = %sa.spi_i, spi_r = %sa.spi_r, "IKE SA rekeyed");
+                }
+                ike::Event::RekeyFailed(failed) => {
+                    tracing::warn!(what = ?failed.what, notify = ?failed.notify, "the gateway refused a rekey");
+                }
+                ike::Event::ChildRefused(notify) => {
+                    tracing::warn!(?notify, "the gateway refused another CHILD SA");
+                    if matches!(role, Role::InUse) && matches!(self.phase, Phase::ExpectChild(..)) {
+                        self.lost(child_failure(notify).into(), Farewell::Due, now);
+                    }
+                }
+                ike::Event::PathChanged(path) => {
+                    tracing::debug!(remote = %path.remote, "the gateway's packets come from another address");
+                }
+                ike::Event::ReauthenticationDue { .. } => {
+                    if matches!(role, Role::InUse)
+                        && matches!(self.reauthentication, Reauthentication::NotDue)
+                    {
+                        self.reauthenticate(now);
+                    }
+                }
+                ike::Event::Closed(failure) => self.closed(role, failure, now),
+            }
+        }
+    }
+
+    /// Starts a second session beside the one in use. Straight on the NAT-traversal port: it is known to pass, and
+    /// RFC 7296 §2.23 allows IKE_SA_INIT there.
+    pub(super) fn reauthenticate(&mut self, now: Instant) {
+        let Some(link) = self.phase.link() else { return };
+        let age = now.saturating_duration_since(link.started).as_secs();
+        let wall = UnixTime(link.path.wall.0.saturating_add(age));
+        let path = OpenedPath { init: link.path.nat, wall, ..link.path };
+        tracing::info!("re-authenticating before the gateway's lifetime for this session ends");
+        self.reauthentication = Reauthentication::ExpectChild(self.start_link(path, now));
+    }
+
+    /// Packets can flow and the system's network is configured: this is up.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
+    pub(super) fn up_if_configured(&mut self) {
+        if !matches!(self.network, Network::Applied(_)) {
+            return;
+        }
+        match mem::replace(&mut self.phase, Phase::Off) {
+            Phase::ExpectConfigured(link) => {
+                let works = link.path.nat.remote.ip();
+                self.known.retain(|address| *address != works);
+                self.known.insert(0, works);
+                self.ever_up = true;
+                self.cause = None;
+                self.phase = Phase::Up(link);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    fn next_session_event(&mut self) -> Option<(Role, ike::Event)> {
+        if let Some(event) = self.phase.link_mut().and_then(|link| link.session.poll_event()) {
+            return Some((Role::InUse, event));
+        }
+        if let Reauthentication::ExpectChild(link) = &mut self.reauthentication
+            && let Some(event) = link.session.poll_event()
+        {
+            return Some((Role::Successor, event));
+        }
+        self.leaving.iter_mut().enumerate().find_map(|(index, leaving)| {
+            leaving.link.session.poll_event().map(|event| (Role::Leaving(index), event))
+        })
+    }
+
+    fn link_of(&mut self, role: Role) -> Option<&mut Link> {
+        match role {
+            Role::InUse => self.phase.link_mut(),
+            Role::Successor => match &mut self.reauthentication {
+                Reauthentication::ExpectChild(link) => Some(link),
+                Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
+            },
+            Role::Leaving(index) => self.leaving.get_mut(index).map(|leaving| &mut leaving.link),
+        }
+    }
+
+    fn child_installed(&mut self, role: Role, child: Box<ChildInstalled>, now: Instant) {
+        let Some(link) = self.link_of(role) else { return };
+        link.installed(&child.info, child.send_now);
+        tracing::info!(
+            spi_in = %child.info.spi_in, spi_out = %child.info.spi_out, suite = %child.info.suite,
+            replaces = child.replaces.map(tracing::field::display), "CHILD SA installed"
+        );
+        self.events.push_back(Event::InstallChild(child));
+        match role {
+            Role::InUse => self.in_use(),
+            Role::Successor => self.switch_to_successor(now),
+            Role::Leaving(_) => {}
+        }
+    }
+
+    /// The session in use has a CHILD SA: the system's network can follow it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
+    fn in_use(&mut self) {
+        self.phase = match mem::replace(&mut self.phase, Phase::Off) {
+            Phase::ExpectChild(_, link) => Phase::ExpectConfigured(link),
+            other => other,
+        };
+        self.configure();
+        self.up_if_configured();
+    }
+
+    /// Traffic moves to the successor; the session that was in use takes its leave. Its CHILD SA goes on receiving until
+    /// the gateway has acknowledged that.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
+    fn switch_to_successor(&mut self, now: Instant) {
+        let Reauthentication::ExpectChild(successor) =
+            mem::replace(&mut self.reauthentication, Reauthentication::NotDue)
+        else {
+            return;
+        };
+        match mem::replace(&mut self.phase, Phase::Off) {
+            Phase::Up(old) => {
+                self.phase = Phase::Up(successor);
+                self.leave(*old, now);
+            }
+            Phase::ExpectConfigured(old) => {
+                self.phase = Phase::ExpectConfigured(successor);
+                self.leave(*old, now);
+            }
+            other => {
+                self.phase = other;
+                self.leave(*successor, now);
+            }
+        }
+        self.in_use();
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
+    fn child_removed(&mut self, role: Role, spi_in: EspSpi, reason: ChildEnd, now: Instant) {
+        let Some(link) = self.link_of(role) else { return };
+        if !link.removed(spi_in) {
+            return;
+        }
+        tracing::info!(%spi_in, ?reason, "CHILD SA removed");
+        self.events.push_back(Event::RemoveChild { spi_in, reason });
+        if !matches!(role, Role::InUse) {
+            return;
+        }
+        // An IKE SA that carries nothing is no connection: ask for another CHILD SA. For one that the gateway did not
+        // know any more the session has asked already (RFC 7296 §2.25).
+        self.phase = match mem::replace(&mut self.phase, Phase::Off) {
+            Phase::Up(mut link) | Phase::ExpectConfigured(mut link) if link.children().next().is_none() => {
+                match reason {
+                    ChildEnd::PeerDeleted | ChildEnd::Expired => link.session.create_child(now),
+                    ChildEnd::Replaced | ChildEnd::Redundant | ChildEnd::LocalDeleted | ChildEnd::Lost => {}
+                }
+                Phase::ExpectChild(Candidates::new(&[]), link)
+            }
+            other => other,
+        };
+    }
+
+    fn closed(&mut self, role: Role, failure: Failure, now: Instant) {
+        match role {
+            Role::InUse => self.lost(failure.into(), Farewell::Needless, now),
+            Role::Successor => {
+                tracing::warn!(%failure, "re-authentication failed; the old session goes on");
+                let retry = Reauthentication::ExpectRetry { at: now + defaults::REAUTHENTICATION_RETRY };
+                if let Reauthentication::ExpectChild(link) = mem::replace(&mut self.reauthentication, retry) {
+                    self.events.extend(link.into_removals(ChildEnd::PeerDeleted));
+                }
+            }
+            Role::Leaving(index) => {
+                if index < self.leaving.len() {
+                    let gone = self.leaving.swap_remove(index);
+                    self.events.extend(gone.link.into_removals(ChildEnd::LocalDeleted));
+                }
+            }
+        }
+    }
+
+    /// The session in use is no more.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
+    fn lost(&mut self, cause: Cause, farewell: Farewell, now: Instant) {
+        match mem::replace(&mut self.phase, Phase::Off) {
+            Phase::ExpectChild(candidates, link) => {
+                self.forget(*link, farewell, now);
+                self.connecting_failed(cause, candidates, now);
+            }
+            Phase::ExpectConfigured(link) | Phase::Up(link) => {
+                self.forget(*link, farewell, now);
+                self.reconnect(cause, now);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    fn forget(&mut self, link: Link, farewell: Farewell, now: Instant) {
+        match farewell {
+            Farewell::Due => self.leave(link, now),
+            Farewell::Needless => self.events.extend(link.into_removals(ChildEnd::PeerDeleted)),
+        }
+    }
+
+    fn reconnect(&mut self, cause: Cause, now: Instant) {
+        tracing::warn!(%cause, "the connection is lost");
+        let remedy = cause.remedy();
+        // A successor under way is the quickest way back.
+        if let Reauthentication::ExpectChild(successor) =
+            mem::replace(&mut self.reauthentication, Reauthentication::NotDue)
+        {
+            self.cause = Some(Arc::new(cause));
+            self.phase = Phase::ExpectChild(Candidates::new(&[]), successor);
+            return;
+        }
+        match remedy {
+            Remedy::GiveUp => self.give_up(cause, now),
+            Remedy::NextAddress | Remedy::Retry | Remedy::RetryIfEverUp => {
+                self.cause = Some(Arc::new(cause));
+                // A gateway that restarted is back at once; one that keeps failing us is given time.
+                if now.saturating_duration_since(self.since) >= defaults::STABLE_AFTER {
+                    self.backoff.reset();
+                    self.start_round(now);
+                } else {
+                    self.pause(now);
+                }
+            }
+        }
+    }
+}
+
+/// What a refused CHILD SA means for the connection (RFC 7296 §3.10.1).
+fn child_failure(notify: NotifyType) -> Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most types have no meaning of their own here")]
+    match notify {
+        NotifyType::TsUnacceptable => Failure::TsUnacceptable,
+        NotifyType::NoProposalChosen => Failure::ChildNoProposal,
+        NotifyType::NoAdditionalSas => Failure::NoAdditionalSas,
+        NotifyType::InternalAddressFailure => Failure::InternalAddressFailure,
+        other => Failure::UnexpectedNotify(other),
+    }
+}

@@ -1,0 +1,74 @@
+//! What the person asks for, and giving up.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Tunnel;
+use crate::cause::Cause;
+use crate::defaults;
+use crate::link::Link;
+use crate::phase::{Leaving, Phase, Reauthentication};
+use crate::state::TargetState;
+
+impl Tunnel {
+    pub(super) fn connect(&mut self, now: Instant) {
+        self.target = TargetState::Up;
+        match self.phase {
+            Phase::Off | Phase::Failed => {
+                self.backoff.reset();
+                self.known.clear();
+                self.ever_up = false;
+                self.cause = None;
+                self.start_round(now);
+            }
+            Phase::ExpectRetry { .. } => self.start_round(now),
+            // Under way or up; or going down, and then `settle` starts anew once it is down.
+            Phase::ExpectAddresses { .. }
+            | Phase::ExpectPath(_)
+            | Phase::ExpectChild(..)
+            | Phase::ExpectConfigured(_)
+            | Phase::Up(_)
+            | Phase::ExpectClosed => {}
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, now: Instant) {
+        self.target = TargetState::Down;
+        self.cause = None;
+        self.take_down(Phase::ExpectClosed, now);
+    }
+
+    /// Stops trying; the cause stays visible.
+    pub(super) fn give_up(&mut self, cause: Cause, now: Instant) {
+        self.cause = Some(Arc::new(cause));
+        self.take_down(Phase::Failed, now);
+    }
+
+    /// Closes every session, has the network restored, and goes on with `next`.
+    fn take_down(&mut self, next: Phase, now: Instant) {
+        match mem::replace(&mut self.phase, next) {
+            Phase::ExpectChild(_, link) | Phase::ExpectConfigured(link) | Phase::Up(link) => {
+                self.leave(*link, now);
+            }
+            Phase::Off
+            | Phase::ExpectAddresses { .. }
+            | Phase::ExpectPath(_)
+            | Phase::ExpectRetry { .. }
+            | Phase::ExpectClosed
+            | Phase::Failed => {}
+        }
+        if let Reauthentication::ExpectChild(successor) =
+            mem::replace(&mut self.reauthentication, Reauthentication::NotDue)
+        {
+            self.leave(*successor, now);
+        }
+        self.unconfigure();
+    }
+
+    /// Says goodbye to the gateway, without waiting for it longer than a moment.
+    pub(super) fn leave(&mut self, mut link: Link, now: Instant) {
+        link.session.close(now);
+        self.leaving.push(Leaving { link, until: now + defaults::CLOSE_GRACE });
+    }
+}

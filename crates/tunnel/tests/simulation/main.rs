@@ -1,0 +1,7 @@
+//! A tunnel and its gateways on a virtual clock.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed assumption is a failed test")]
+
+mod connection;
+mod storms;
+mod world;

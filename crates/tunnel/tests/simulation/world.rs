@@ -1,0 +1,421 @@
+//! A tunnel, its operating system, a NAT, and gateways, on a virtual clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Rng, Secret, UnixTime};
+use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
+use evenkeel_ipsec::ike::{
+    ClientConfig, Framing, LocalAuth, Path, PeerAuth, PeerPolicy, Pool, Responder, ResponderAuth,
+    ResponderConfig, Session, SessionId, Timers,
+};
+use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_tunnel::{
+    Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, ResolveError,
+    Status, Tunnel, TunnelConfig, TunnelState,
+};
+
+pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
+const LATENCY: Duration = Duration::from_millis(20);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 5));
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+
+pub(crate) fn gateway(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, number))
+}
+
+/// What is unusual about this world.
+pub(crate) struct Setup {
+    pub(crate) seed: u8,
+    pub(crate) psk: &'static str,
+    pub(crate) behind_nat: bool,
+    pub(crate) timers: Timers,
+    /// Addresses that the gateway's name has, and whether a gateway is there.
+    pub(crate) addresses: Vec<(IpAddr, bool)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            psk: "a psk",
+            behind_nat: true,
+            timers: Timers { ike_rekey: None, child_rekey: None, ..Timers::default() },
+            addresses: vec![(gateway(10), true)],
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) tunnel: Tunnel,
+    pub(crate) gateways: BTreeMap<IpAddr, Responder>,
+    /// What happened, in order, in few words.
+    pub(crate) trace: Vec<String>,
+    pub(crate) statuses: Vec<Status>,
+    pub(crate) keepalives: Vec<Instant>,
+    pub(crate) datagrams_sent: u32,
+    /// The data plane.
+    pub(crate) installed: BTreeMap<EspSpi, (InboundSa, OutboundSa)>,
+    pub(crate) sending: Option<EspSpi>,
+    pub(crate) activity: Activity,
+    /// The operating system.
+    pub(crate) network: Option<Arc<InnerNetwork>>,
+    pub(crate) resolver: Result<Vec<IpAddr>, ResolveError>,
+    pub(crate) unroutable: BTreeSet<IpAddr>,
+    pub(crate) configure: Result<(), ConfigureError>,
+    /// Per mille of datagrams that are lost.
+    pub(crate) loss: u32,
+    behind_nat: bool,
+    rng: Rng,
+    flights: BTreeMap<(Instant, u64), Flight>,
+    sequence: u64,
+}
+
+struct Flight {
+    to_gateway: bool,
+    gateway: IpAddr,
+    path: Path,
+    payload: Vec<u8>,
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
+    pub(crate) fn new(setup: Setup) -> Self {
+        let now = Instant::now();
+        let client = ClientConfig {
+            local_id: Id::Email("alice@example.org".into()),
+            remote_id: Some(Id::Fqdn("vpn.example.org".into())),
+            auth: LocalAuth::Psk(Secret::new(setup.psk)),
+            peer_auth: PeerAuth::Psk(Secret::new(setup.psk)),
+            ike: ike_proposals(),
+            esp: esp_proposals(),
+            ts_local: vec![TrafficSelector::any_v4()],
+            ts_remote: vec![TrafficSelector::any_v4()],
+            request_ipv4: true,
+            request_ipv6: false,
+            initial_contact: false,
+            timers: setup.timers,
+            fragment_size: 1280,
+            legacy_sha1: false,
+        };
+        let config = TunnelConfig { client: Arc::new(client), overrides: Overrides::default() };
+        let live = setup.addresses.iter().filter(|(_, alive)| *alive);
+        Self {
+            now,
+            tunnel: Tunnel::new(config, [setup.seed; 32], now),
+            gateways: live.map(|(address, _)| (*address, responder(setup.seed, now))).collect(),
+            trace: Vec::new(),
+            statuses: Vec::new(),
+            keepalives: Vec::new(),
+            datagrams_sent: 0,
+            installed: BTreeMap::new(),
+            sending: None,
+            activity: Activity::default(),
+            network: None,
+            resolver: Ok(setup.addresses.iter().map(|(address, _)| *address).collect()),
+            unroutable: BTreeSet::new(),
+            configure: Ok(()),
+            loss: 0,
+            behind_nat: setup.behind_nat,
+            rng: Rng::from_seed([setup.seed ^ 0xff; 32]),
+            flights: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.tunnel.handle_command(command, self.now);
+        self.drain();
+    }
+
+    /// Lets virtual time pass until `done`, at most for `limit`. Whether it came to that.
+    pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let deadline = self.now + limit;
+        loop {
+            if done(self) {
+                return true;
+            }
+            let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
+            let own = self.tunnel.poll_timeout().map(|(at, _)| at);
+            let others = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
+            let next = [flight, own, others].into_iter().flatten().min();
+            let Some(next) = next.filter(|at| *at <= deadline) else {
+                self.now = deadline;
+                return done(self);
+            };
+            self.now = self.now.max(next);
+            self.step();
+        }
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.command(Command::Connect);
+        assert!(self.run_until(Duration::from_secs(30), Self::is_up), "not up: {:?}", self.tunnel.status());
+    }
+
+    pub(crate) fn state(&self) -> TunnelState {
+        self.tunnel.status().state
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.state() == TunnelState::Up
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state(), TunnelState::Waiting { .. })
+    }
+
+    /// Whether nothing is left of the tunnel on this machine.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.network.is_none() && self.installed.is_empty() && self.sending.is_none()
+    }
+
+    pub(crate) fn cause(&self) -> String {
+        self.tunnel.status().cause.map(|cause| cause.to_string()).unwrap_or_default()
+    }
+
+    pub(crate) fn responder(&mut self) -> &mut Responder {
+        self.gateways.values_mut().next().unwrap()
+    }
+
+    pub(crate) fn session_ids(&self) -> Vec<SessionId> {
+        self.gateways.values().flat_map(|gateway| gateway.sessions().map(|(id, _)| id)).collect()
+    }
+
+    /// Something that the gateway's session does by itself.
+    pub(crate) fn gateway_does(&mut self, act: impl Fn(&mut Session, Instant)) {
+        let now = self.now;
+        for id in self.session_ids() {
+            self.responder().with_session(id, |session| act(session, now));
+        }
+        self.drain();
+    }
+
+    /// The gateway loses its memory, as by a restart.
+    pub(crate) fn gateway_restarts(&mut self) {
+        for id in self.session_ids() {
+            self.responder().forget(id);
+        }
+    }
+
+    fn step(&mut self) {
+        while let Some(entry) = self.flights.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let Flight { to_gateway, gateway, path, payload } = entry.remove();
+            if to_gateway {
+                if let Some(responder) = self.gateways.get_mut(&gateway) {
+                    responder.handle_datagram(path, &payload, self.now);
+                }
+            } else {
+                self.tunnel.handle_datagram(path, &payload, self.now);
+            }
+            self.drain();
+        }
+        for gateway in self.gateways.values_mut() {
+            if gateway.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                gateway.handle_timeout(self.now);
+            }
+        }
+        if self.tunnel.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+            self.tunnel.handle_activity(self.activity, self.now);
+            self.tunnel.handle_timeout(self.now);
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(transmit) = self.tunnel.poll_transmit() {
+            self.datagrams_sent += 1;
+            self.send_to_gateway(transmit.path, transmit.payload);
+        }
+        while let Some(event) = self.tunnel.poll_event() {
+            self.act(event);
+            while let Some(transmit) = self.tunnel.poll_transmit() {
+                self.send_to_gateway(transmit.path, transmit.payload);
+            }
+        }
+        let mut answers = Vec::new();
+        for (address, gateway) in &mut self.gateways {
+            while let Some(transmit) = gateway.poll_transmit() {
+                answers.push((*address, transmit));
+            }
+            while gateway.poll_event().is_some() {}
+        }
+        for (address, transmit) in answers {
+            let Path { local, remote, framing } = transmit.path;
+            let inside = SocketAddr::new(CLIENT, inside_port(framing));
+            let path = Path { local: if self.behind_nat { inside } else { remote }, remote: local, framing };
+            self.launch(Flight {
+                to_gateway: false,
+                gateway: address,
+                path,
+                payload: strip(framing, transmit.payload),
+            });
+        }
+    }
+
+    fn send_to_gateway(&mut self, path: Path, payload: Vec<u8>) {
+        if payload == [0xff] {
+            self.keepalives.push(self.now);
+            return;
+        }
+        let outside = SocketAddr::new(OUTSIDE, 60_000 + path.remote.port() % 1000);
+        let seen_as = if self.behind_nat { outside } else { path.local };
+        let at_gateway = Path { local: path.remote, remote: seen_as, framing: path.framing };
+        self.launch(Flight {
+            to_gateway: true,
+            gateway: path.remote.ip(),
+            path: at_gateway,
+            payload: strip(path.framing, payload),
+        });
+    }
+
+    fn launch(&mut self, flight: Flight) {
+        if self.rng.u32() % 1000 < self.loss {
+            return;
+        }
+        self.sequence += 1;
+        self.flights.insert((self.now + LATENCY, self.sequence), flight);
+    }
+
+    fn act(&mut self, event: Event) {
+        match event {
+            Event::Status(status) => {
+                self.trace.push(format!("state {}", name_of(status.state)));
+                self.statuses.push(status);
+            }
+            Event::ResolveGateway => {
+                self.trace.push("resolve".into());
+                assert!(self.network.is_none(), "a name is looked up while DNS points into the tunnel");
+                self.answer(Command::Resolved(self.resolver.clone()));
+            }
+            Event::OpenPath { gateway } => {
+                self.trace.push(format!("open {gateway}"));
+                let opened = if self.unroutable.contains(&gateway) {
+                    Err(PathError::NoRoute)
+                } else {
+                    Ok(opened(gateway))
+                };
+                self.answer(Command::PathOpened(opened));
+            }
+            Event::SignAuth { .. } => panic!("nothing to sign with"),
+            Event::InstallChild(child) => {
+                self.trace.push("install".into());
+                let spi_in = child.info.spi_in;
+                self.installed.insert(spi_in, (child.inbound, child.outbound));
+                if child.send_now {
+                    self.sending = Some(spi_in);
+                }
+            }
+            Event::SendOn { spi_in } => {
+                assert!(self.installed.contains_key(&spi_in));
+                self.sending = Some(spi_in);
+            }
+            Event::RemoveChild { spi_in, .. } => {
+                self.trace.push("remove".into());
+                assert!(self.installed.remove(&spi_in).is_some(), "removed what was not installed");
+                if self.sending == Some(spi_in) {
+                    self.sending = None;
+                }
+            }
+            Event::Configure(inner) => {
+                self.trace.push("configure".into());
+                assert!(self.sending.is_some(), "routes lead into a tunnel that carries nothing");
+                if self.configure.is_ok() {
+                    self.network = Some(inner);
+                }
+                self.answer(Command::Configured(self.configure));
+            }
+            Event::Unconfigure => {
+                self.trace.push("unconfigure".into());
+                self.network = None;
+                self.answer(Command::Unconfigured);
+            }
+        }
+    }
+
+    fn answer(&mut self, command: Command) {
+        self.tunnel.handle_command(command, self.now);
+    }
+}
+
+fn name_of(state: TunnelState) -> &'static str {
+    match state {
+        TunnelState::Off => "off",
+        TunnelState::Resolving => "resolving",
+        TunnelState::Connecting { .. } => "connecting",
+        TunnelState::Authenticating { .. } => "authenticating",
+        TunnelState::Configuring => "configuring",
+        TunnelState::Up => "up",
+        TunnelState::Waiting { .. } => "waiting",
+        TunnelState::Closing => "closing",
+        TunnelState::Failed => "failed",
+    }
+}
+
+fn inside_port(framing: Framing) -> u16 {
+    match framing {
+        Framing::Bare => 40_500,
+        Framing::NonEspMarker => 44_500,
+    }
+}
+
+fn opened(gateway: IpAddr) -> OpenedPath {
+    let path = |port, framing| Path {
+        local: SocketAddr::new(CLIENT, inside_port(framing)),
+        remote: SocketAddr::new(gateway, port),
+        framing,
+    };
+    OpenedPath {
+        init: path(500, Framing::Bare),
+        nat: path(4500, Framing::NonEspMarker),
+        path_mtu: 1500,
+        wall: WALL,
+    }
+}
+
+fn strip(framing: Framing, payload: Vec<u8>) -> Vec<u8> {
+    match framing {
+        Framing::Bare => payload,
+        Framing::NonEspMarker => payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec(),
+    }
+}
+
+fn ike_proposals() -> IkeProposals {
+    IkeProposals(vec!["aes256gcm16-prfsha256-x25519".parse().unwrap()])
+}
+
+fn esp_proposals() -> EspProposals {
+    EspProposals(vec!["aes256gcm16".parse().unwrap()])
+}
+
+pub(crate) fn responder(seed: u8, now: Instant) -> Responder {
+    let config = ResponderConfig {
+        local_id: Id::Fqdn("vpn.example.org".into()),
+        auth: ResponderAuth::Psk,
+        peers: PeerPolicy { psks: vec![(None, Secret::new("a psk"))], ..PeerPolicy::default() },
+        ike: ike_proposals(),
+        esp: esp_proposals(),
+        ts_local: vec![TrafficSelector::from_cidr(Ipv4Addr::new(10, 10, 0, 0).into(), 16).unwrap()],
+        pool: Pool {
+            v4: Some((Ipv4Addr::new(10, 9, 0, 1), 1000)),
+            dns: vec![IpAddr::V4(Ipv4Addr::new(10, 10, 0, 1))],
+            domains: vec!["office.example".into()],
+            ..Pool::default()
+        },
+        timers: Timers { ike_rekey: None, child_rekey: None, dpd_after: None, ..Timers::default() },
+        cookie_threshold: usize::MAX,
+        fragment_size: 1280,
+        legacy_sha1: false,
+    };
+    Responder::new(config, [seed.wrapping_add(100); 32], WALL, now)
+}
