@@ -37,12 +37,15 @@ pub(crate) const BUILD: &[Need] = &[
     Need { what: What::Program("git"), packages: &["git"], why: "checks read the list of files" },
 ];
 
-/// What the lab needs.
-pub(crate) const LAB: &[Need] = &[
-    Need { what: What::Program("ip"), packages: &["iproute2"], why: "the lab's networks" },
-    Need { what: What::Program("nft"), packages: &["nftables"], why: "the lab's NAT" },
-    Need { what: What::Program("unshare"), packages: &["util-linux"], why: "the lab's private namespaces" },
-    Need { what: What::Program("openssl"), packages: &["openssl"], why: "the lab's RSA certificates" },
+/// What private networks need.
+pub(crate) const NETWORK: &[Need] = &[
+    Need { what: What::Program("ip"), packages: &["iproute2"], why: "private networks" },
+    Need { what: What::Program("nft"), packages: &["nftables"], why: "the NAT in private networks" },
+    Need { what: What::Program("unshare"), packages: &["util-linux"], why: "private networks" },
+];
+
+/// What the lab needs beyond that.
+pub(crate) const STRONGSWAN: &[Need] = &[
     Need {
         what: What::Program("swanctl"),
         packages: &["strongswan-swanctl", "strongswan-charon"],
@@ -90,7 +93,7 @@ fn as_root(program: &str) -> Step {
 }
 
 /// Whether we are root.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").stdin(Stdio::null()).output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

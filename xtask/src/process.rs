@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, ExitStatus, Stdio},
 };
@@ -49,6 +50,13 @@ impl Step {
             bail!("`{shown}` failed: {status}");
         }
         Ok(())
+    }
+
+    /// Runs in our place, so that a terminal's signals reach it alone. Returns only if it can't be started.
+    pub(crate) fn replace_us(mut self) -> anyhow::Result<()> {
+        let shown = self.shown();
+        eprintln!("$ {shown}");
+        Err(self.0.exec()).with_context(|| format!("cannot run `{shown}`"))
     }
 
     /// Runs to the end and says how it ended.

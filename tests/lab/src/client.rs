@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -62,8 +62,13 @@ impl<'h> Client<'h> {
         }
         let file = folder.join("profile.toml");
         fs::write(&file, profile.to_string()).context("writing the profile")?;
+        self.import_file(&file).with_context(|| profile.to_string())
+    }
+
+    /// Imports a profile from a file.
+    pub fn import_file(&self, file: &Path) -> anyhow::Result<()> {
         let run = self.evenkeel(&["profile", "import", &file.display().to_string()], None)?;
-        ensure!(run.code == 0, "the profile was refused: {run:?}\n{profile}");
+        ensure!(run.code == 0, "the profile was refused: {}", run.stderr);
         Ok(())
     }
 
@@ -177,7 +182,6 @@ fn launch(host: &Host) -> anyhow::Result<Daemon> {
     Daemon::start(host, "evenkeeld", command)
 }
 
-/// Below `/run`, which each host has for itself.
-fn socket(_host: &Host) -> PathBuf {
-    PathBuf::from("/run/evenkeel/daemon.sock")
+fn socket(host: &Host) -> PathBuf {
+    host.folder().join("daemon.sock")
 }

@@ -20,6 +20,7 @@ use crate::{exec, sandbox};
 /// A machine of the lab. It is gone when it is dropped and its last process has ended.
 pub struct Host {
     name: String,
+    folder: PathBuf,
     network: File,
     mounts: File,
 }
@@ -48,7 +49,7 @@ impl Host {
             namespaces.join().unwrap_or_else(|panic| resume_unwind(panic))
         });
         let (network, mounts) = made.with_context(|| format!("making host {name}"))?;
-        let host = Self { name: name.to_owned(), network, mounts };
+        let host = Self { name: name.to_owned(), folder, network, mounts };
         host.ip("link set lo up")?;
         // Nobody else is there to have the same address, and looking takes seconds.
         for scope in ["all", "default"] {
@@ -57,14 +58,21 @@ impl Host {
         Ok(host)
     }
 
+    /// This machine itself, which takes privileges. What is written goes to `folder`.
+    pub fn this_machine(folder: PathBuf) -> anyhow::Result<Self> {
+        let network = File::open("/proc/self/ns/net").context("opening the network namespace")?;
+        let mounts = File::open("/proc/self/ns/mnt").context("opening the mount namespace")?;
+        Ok(Self { name: "this machine".to_owned(), folder, network, mounts })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Its folder for configuration, state and logs.
-    pub fn folder(&self) -> PathBuf {
-        Path::new(sandbox::STATE).join(&self.name)
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Does `work` on this host: sockets that it opens, programs that it starts and files that it names are this host's.

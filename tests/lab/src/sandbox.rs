@@ -3,6 +3,7 @@
 use std::{
     any::type_name,
     io::{Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -54,17 +55,17 @@ fn test_name<F>() -> String {
 }
 
 /// Runs `body` inside a sandbox of its own when called by a program instead of a test: the program is started again with
-/// the same arguments, on the same terminal. Returns how that ended.
-pub fn run_program(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitStatus> {
+/// the same arguments, on the same terminal, in place of this process.
+pub fn run_program(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         furnish()?;
-        body()?;
-        return Ok(ExitStatus::default());
+        return body();
     }
     let program = std::env::current_exe().context("finding this program")?;
     let mut command = Entry::detect()?.command(&program);
     command.args(std::env::args_os().skip(1)).env(INSIDE, "1");
-    command.status().context("starting the sandbox")
+    // In our place, so that Ctrl-C reaches just the two that know what to do with it: unshare and the program inside.
+    Err(command.exec()).context("starting the sandbox")
 }
 
 fn run_again_inside(test: &str) -> anyhow::Result<()> {

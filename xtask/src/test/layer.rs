@@ -85,7 +85,8 @@ fn everything_else(runner: Runner) -> Step {
 
 /// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
 fn lab(runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
-    if let Err(error) = packages::ensure(packages::LAB) {
+    let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::STRONGSWAN));
+    if let Err(error) = needs {
         return Ok(Outcome::NotRun { reason: format!("{error:#}") });
     }
     Step::cargo().args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask"]).run()?;

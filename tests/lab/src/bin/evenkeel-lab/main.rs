@@ -4,8 +4,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for terminals")]
 
 mod bench;
+mod demo;
+mod interrupt;
 
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use evenkeel_lab::sandbox::{self, Entry};
@@ -21,18 +23,23 @@ struct Cli {
 enum Task {
     /// Say whether this machine can run the lab
     Check,
+    /// Connect to the practice gateway through a NAT and show live status
+    Demo(demo::Args),
+    /// Connect this machine with a profile of one's own and show live status; takes root
+    Own(demo::OwnArgs),
     /// Measure throughput and cost beside others
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Check => Entry::detect().map(|_entry| ExitStatus::default()),
+        Task::Check => Entry::detect().map(drop),
+        Task::Demo(args) => sandbox::run_program(|| demo::run(&args)),
+        Task::Own(args) => demo::run_own(&args),
         Task::Bench(args) => sandbox::run_program(|| bench::run(&args)),
     };
     match done {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_said_by_itself) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

@@ -1,0 +1,61 @@
+//! The practice gateway on a host.
+
+use std::{fs, net::IpAddr, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    Host,
+    exec::{Daemon, output, workspace_program},
+};
+
+/// The address of the machine in the network behind a gateway that was made by [`PracticeGateway::demo`].
+pub const INNER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 1));
+
+/// A practice gateway that runs.
+pub struct PracticeGateway<'h> {
+    host: &'h Host,
+    _daemon: Daemon,
+}
+
+impl<'h> PracticeGateway<'h> {
+    /// One with fresh certificates and one user, reachable at `address`.
+    pub fn demo(host: &'h Host, address: IpAddr) -> anyhow::Result<Self> {
+        let folder = folder(host);
+        let mut command = Command::new(workspace_program("evenkeel-gateway")?);
+        command.arg("--demo").arg(&folder).args(["--listen", &address.to_string()]);
+        Self::start(host, command)
+    }
+
+    fn start(host: &'h Host, mut command: Command) -> anyhow::Result<Self> {
+        let ready = host.folder().join("gateway.ready");
+        command.arg("--ready-file").arg(&ready).arg("--control").arg(control_socket(host));
+        let mut daemon = Daemon::start(host, "gateway", command)?;
+        daemon.wait_for("the practice gateway", Duration::from_secs(10), || {
+            fs::read_to_string(&ready).ok().filter(|line| line.ends_with('\n')).map(drop)
+        })?;
+        Ok(Self { host, _daemon: daemon })
+    }
+
+    /// The profile that fits a gateway made by [`Self::demo`].
+    pub fn profile(&self) -> PathBuf {
+        folder(self.host).join("profile.toml")
+    }
+
+    /// Asks the gateway something; a JSON object each way.
+    pub fn control(&self, request: &str) -> anyhow::Result<serde_json::Value> {
+        let program = workspace_program("evenkeel-gateway")?;
+        let answer = self.host.run(|| {
+            output(Command::new(program).arg("control").arg(control_socket(self.host)).arg(request))
+        })?;
+        serde_json::from_str(&answer).with_context(|| format!("the gateway answered {answer:?}"))
+    }
+}
+
+fn folder(host: &Host) -> PathBuf {
+    host.folder().join("practice")
+}
+
+fn control_socket(host: &Host) -> PathBuf {
+    host.folder().join("gateway.sock")
+}
