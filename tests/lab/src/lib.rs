@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod engine;
 pub mod exec;
 pub mod gotatun;
 pub mod host;
