@@ -1,1 +1,45 @@
-//! Placeholder.
+//! The data plane: two operating system threads between a TUN device and a UDP socket.
+//!
+//! ```text
+//!            read a superpacket            cut into slots, seal in place        one send per train
+//!  TUN  ───────────────────────▶ outbound ───────────────────────────────▶ UDP
+//!  TUN  ◀─────────────────────── inbound  ◀─────────────────────────────── UDP
+//!            write a superpacket           open in place, join TCP runs         a batch of trains
+//! ```
+//!
+//! System calls, wakeups and losses decide the throughput, not the cipher; so each call moves as much as the
+//! system lets it, and each thread sleeps until its own side has something. In the packet path there is no
+//! lock, no allocation, and one copy: outbound, from the superpacket into the slots, because every packet
+//! needs room of its own for the ESP header and the ICV. Inbound there is none: a superpacket is written from
+//! the places where its segments were decrypted.
+//!
+//! A thread owns the SAs of its direction. The control plane changes them through a mailbox; a thread looks
+//! at the mailbox's generation counter between batches, and a wakeup ends its sleep for the same purpose.
+//! Nothing polls: an idle data plane does not run at all.
+//!
+//! Everything a system cannot do (superpackets, trains, coalesced reception) is missing in
+//! [`Tun`](evenkeel_platform::tun::Tun) or [`UdpSocket`](evenkeel_platform::socket::UdpSocket), and the same
+//! code then moves single packets.
+
+#![forbid(unsafe_code)]
+
+mod checksum;
+mod coalesce;
+mod config;
+mod headers;
+mod inbound;
+mod mailbox;
+mod mss;
+mod outbound;
+mod plane;
+mod segment;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod throttle;
+mod train;
+
+pub use config::{ChildSas, DataPlaneConfig, EventSink, PeerAddress, PlaneEvent};
+pub use mss::MssClamp;
+pub use plane::DataPlane;
+pub use stats::{InboundStats, OutboundStats, PlaneDrop, PlaneStats};

@@ -77,6 +77,8 @@ pub struct Opened<'a> {
     pub packet: &'a mut [u8],
     /// Where it begins in the ESP packet.
     pub offset: usize,
+    /// No packet with a higher sequence number came before it: the peer's last known address is this one's.
+    pub newest: bool,
 }
 
 /// Opens ESP packets.
@@ -168,11 +170,12 @@ impl InboundSa {
             Refusal::TooOld => OpenError::TooOld,
         })?;
         self.transform.open(esp, sequence, self.esn).map_err(|_| OpenError::Icv)?;
+        let newest = sequence > self.window.highest();
         self.window.accept(sequence);
 
         let payload = &mut esp[headroom..headroom + sealed];
         let inner_len = self.inner_len(payload)?;
-        Ok(Opened { packet: &mut payload[..inner_len], offset: headroom })
+        Ok(Opened { packet: &mut payload[..inner_len], offset: headroom, newest })
     }
 
     /// How much of an authenticated payload (inner packet, TFC padding, padding, trailer) is inner packet.

@@ -1,0 +1,93 @@
+//! What the control plane tells the data plane, and what it hears from it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
+use evenkeel_ipsec::wire::EspSpi;
+
+use crate::mss::MssClamp;
+
+/// Takes events, from both threads. It is called in the packet path: it must not block.
+pub type EventSink = Box<dyn Fn(PlaneEvent) + Send + Sync>;
+
+/// How to start.
+pub struct DataPlaneConfig {
+    /// Limits for the MSS of TCP connections.
+    pub mss: MssClamp,
+    /// Where events go.
+    pub events: EventSink,
+}
+
+/// Both directions of a CHILD SA.
+pub struct ChildSas {
+    /// Receives.
+    pub inbound: InboundSa,
+    /// Sends.
+    pub outbound: OutboundSa,
+    /// Send on it at once. Else it only receives until [`DataPlane::send_on`](crate::DataPlane::send_on): the
+    /// responder of a rekey waits for the initiator's first packet or its DELETE (RFC 7296 §2.8).
+    pub send_now: bool,
+    /// Where its packets go.
+    pub peer: PeerAddress,
+}
+
+/// The address of a CHILD SA's peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerAddress {
+    /// The one that the socket is connected to.
+    Connected,
+    /// This one, until the control plane says otherwise.
+    Fixed(SocketAddr),
+    /// This one, until an authenticated packet, newer than all before it, comes from elsewhere. Only without
+    /// MOBIKE (RFC 7296 §2.23: a peer behind a NAT whose mapping changed).
+    Following(SocketAddr),
+}
+
+/// What the control plane should know.
+#[derive(Debug)]
+pub enum PlaneEvent {
+    /// An IKE message, its non-ESP marker removed, as it came: anyone may have sent it.
+    Control {
+        /// Its sender.
+        from: SocketAddr,
+        /// The socket's own address.
+        to: SocketAddr,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Authenticated ESP arrived: the peer is alive. At most two a second for each SA.
+    EspSeen {
+        /// The inbound SA.
+        spi_in: EspSpi,
+    },
+    /// Less than 1/16 of the sequence numbers are left: the CHILD SA must be rekeyed. Once for each SA.
+    SequenceLow {
+        /// The inbound SPI that names the CHILD SA.
+        spi_in: EspSpi,
+    },
+    /// ESP for no SA of ours, for example of a peer that missed a DELETE. At most one a second.
+    UnknownSpi {
+        /// The SPI.
+        spi: EspSpi,
+        /// Who sent it, unauthenticated.
+        from: SocketAddr,
+    },
+    /// The peer of a [`PeerAddress::Following`] CHILD SA sends from another address; answers go there.
+    PeerMoved {
+        /// The inbound SPI that names the CHILD SA.
+        spi_in: EspSpi,
+        /// The new address.
+        peer: SocketAddr,
+    },
+    /// The system refused to send a packet that is longer than the path's known MTU. At most one a second.
+    TooBig {
+        /// Length of the ESP packet: the UDP payload.
+        esp_len: usize,
+    },
+    /// Sending or receiving failed in a way that may pass: no route for the moment, for example. At most one a
+    /// second.
+    Trouble(io::Error),
+    /// A thread ended because its device or socket is gone. Nothing more will be carried.
+    Stopped(io::Error),
+}

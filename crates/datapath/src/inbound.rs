@@ -1,0 +1,287 @@
+//! From the socket to the TUN device.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::esp::InboundSa;
+use evenkeel_ipsec::wire::{Encapsulated, EspSpi, classify};
+use evenkeel_platform::socket::{ReceiveBatch, UdpSocket};
+use evenkeel_platform::tun::{Offload, Tun};
+
+use crate::coalesce::{Coalescer, PacketSink};
+use crate::config::{EventSink, PlaneEvent};
+use crate::mailbox::{Inbox, Mailbox};
+use crate::mss::{Checksum, MssClamp};
+use crate::outbound::{LOOKS_BEFORE_SLEEP, OutboundChange};
+use crate::stats::{PlaneDrop, ThreadStats};
+use crate::throttle::Throttle;
+
+/// How often a peer's being alive is told.
+const SEEN_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A change for the inbound thread.
+pub(crate) enum InboundChange {
+    Install(Box<InboundEntry>),
+    Remove(EspSpi),
+    SetPeer(EspSpi, SocketAddr),
+    SetSocket(UdpSocket),
+    SetMss(MssClamp),
+    Stop,
+}
+
+/// An inbound SA.
+pub(crate) struct InboundEntry {
+    pub(crate) sa: InboundSa,
+    /// Where the peer last was, if its outbound half follows it.
+    pub(crate) following: Option<SocketAddr>,
+    pub(crate) seen: bool,
+    pub(crate) seen_throttle: Throttle,
+}
+
+impl InboundEntry {
+    pub(crate) const fn new(sa: InboundSa, following: Option<SocketAddr>) -> Self {
+        Self { sa, following, seen: false, seen_throttle: Throttle::new(SEEN_INTERVAL) }
+    }
+}
+
+pub(crate) struct Inbound {
+    socket: UdpSocket,
+    inbox: Inbox<InboundChange>,
+    outbound: Mailbox<OutboundChange>,
+    mss: MssClamp,
+    events: Arc<EventSink>,
+    /// Sorted by SPI.
+    sas: Vec<InboundEntry>,
+    /// Where the last packet's SA was: mostly the next one's too.
+    recent: usize,
+    device: Device,
+    /// None for a device that takes plain packets only.
+    coalescer: Option<Coalescer>,
+    unknown_spi: Throttle,
+    trouble: Throttle,
+}
+
+/// The TUN device, counting.
+struct Device {
+    tun: Tun,
+    stats: Arc<ThreadStats>,
+}
+
+impl PacketSink for Device {
+    #[inline]
+    fn write(&mut self, offload: Offload, packet: &[IoSlice<'_>], segments: usize) -> io::Result<()> {
+        let result = self.tun.write(offload, packet);
+        if result.is_ok() {
+            self.stats.writes.add(1);
+            self.stats.packets_written.add(segments as u64);
+        } else {
+            self.stats.dropped(PlaneDrop::Write, segments as u64);
+        }
+        result
+    }
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        tun: Tun,
+        socket: UdpSocket,
+        inbox: Inbox<InboundChange>,
+        outbound: Mailbox<OutboundChange>,
+        mss: MssClamp,
+        stats: Arc<ThreadStats>,
+        events: Arc<EventSink>,
+    ) -> Self {
+        Self {
+            socket,
+            inbox,
+            outbound,
+            mss,
+            events,
+            sas: Vec::new(),
+            recent: 0,
+            coalescer: tun.has_offload().then(Coalescer::new),
+            device: Device { tun, stats },
+            unknown_spi: Throttle::new(Duration::from_secs(1)),
+            trouble: Throttle::new(Duration::from_secs(1)),
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self) {
+        let mut batch = ReceiveBatch::new();
+        let mut looks = 0;
+        loop {
+            if self.inbox.has_news() && self.apply_changes().is_break() {
+                return;
+            }
+            if let Err(error) = self.socket.try_receive(&mut batch) {
+                if self.trouble.allows(Instant::now()) {
+                    (self.events)(PlaneEvent::Trouble(error));
+                }
+                // Not to spin on an error that stays: whatever changes it is readable or a change.
+                looks = LOOKS_BEFORE_SLEEP;
+            }
+            if !batch.is_empty() {
+                looks = 0;
+                self.carry(&mut batch);
+            } else if looks < LOOKS_BEFORE_SLEEP {
+                looks += 1;
+                thread::yield_now();
+            } else if let Err(error) = self.socket.wait_readable(self.inbox.wakeup()) {
+                (self.events)(PlaneEvent::Stopped(error));
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn carry(&mut self, batch: &mut ReceiveBatch) {
+        self.device.stats.reads.add(1);
+        let (trains, storage) = batch.parts();
+        for train in trains {
+            let mut start = train.range.start;
+            while start < train.range.end {
+                let end = (start + train.stride).min(train.range.end);
+                self.carry_datagram(storage, start..end, train.from);
+                start = end;
+            }
+        }
+        if let Some(coalescer) = &mut self.coalescer {
+            coalescer.finish(storage, &mut self.device);
+        }
+        self.report_seen();
+    }
+
+    #[inline]
+    fn carry_datagram(&mut self, storage: &mut [u8], range: Range<usize>, from: SocketAddr) {
+        self.device.stats.packets_read.add(1);
+        let datagram = &mut storage[range.clone()];
+        match classify(datagram) {
+            Encapsulated::Esp(_) => {
+                if let Some(inner) = self.open(datagram, from) {
+                    let packet = range.start + inner.start..range.start + inner.end;
+                    self.deliver(storage, packet);
+                }
+            }
+            Encapsulated::Ike(message) => {
+                let message = message.to_vec();
+                self.hand_over(message, from);
+            }
+            Encapsulated::Keepalive => self.device.stats.keepalives.add(1),
+            Encapsulated::Runt => self.device.stats.dropped(PlaneDrop::Runt, 1),
+        }
+    }
+
+    /// Opens an ESP packet; where its inner packet lies in it.
+    #[inline]
+    fn open(&mut self, esp: &mut [u8], from: SocketAddr) -> Option<Range<usize>> {
+        let spi = EspSpi(u32::from_be_bytes(*esp.first_chunk()?));
+        let Some(entry) = self.find(spi) else {
+            self.refuse_unknown(spi, from);
+            return None;
+        };
+        match entry.sa.open(esp) {
+            Ok(opened) => {
+                entry.seen = true;
+                let inner = opened.offset..opened.offset + opened.packet.len();
+                if opened.newest && entry.following.is_some_and(|peer| peer != from) {
+                    entry.following = Some(from);
+                    self.follow(spi, from);
+                }
+                Some(inner)
+            }
+            Err(error) => {
+                entry.seen |= error.is_authentic();
+                self.device.stats.dropped(PlaneDrop::Open, 1);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&mut self, spi: EspSpi) -> Option<&mut InboundEntry> {
+        if self.sas.get(self.recent).is_none_or(|entry| entry.sa.spi() != spi) {
+            self.recent = self.sas.binary_search_by_key(&spi, |entry| entry.sa.spi()).ok()?;
+        }
+        self.sas.get_mut(self.recent)
+    }
+
+    #[inline]
+    fn deliver(&mut self, storage: &mut [u8], packet: Range<usize>) {
+        self.mss.apply(&mut storage[packet.clone()], Checksum::Complete);
+        match &mut self.coalescer {
+            Some(coalescer) => {
+                coalescer.push(storage, packet, &mut self.device);
+            }
+            // A failed write is counted by the device; there is nobody else to tell.
+            None => {
+                let _ = self.device.write(Offload::default(), &[IoSlice::new(&storage[packet])], 1);
+            }
+        }
+    }
+
+    #[cold]
+    fn hand_over(&mut self, message: Vec<u8>, from: SocketAddr) {
+        self.device.stats.control.add(1);
+        match self.socket.local_addr() {
+            Ok(to) => (self.events)(PlaneEvent::Control { from, to, message }),
+            Err(error) => (self.events)(PlaneEvent::Trouble(error)),
+        }
+    }
+
+    #[cold]
+    fn refuse_unknown(&mut self, spi: EspSpi, from: SocketAddr) {
+        self.device.stats.dropped(PlaneDrop::UnknownSpi, 1);
+        if self.unknown_spi.allows(Instant::now()) {
+            (self.events)(PlaneEvent::UnknownSpi { spi, from });
+        }
+    }
+
+    #[cold]
+    fn follow(&self, spi_in: EspSpi, peer: SocketAddr) {
+        self.outbound.post(OutboundChange::SetPeer(spi_in, peer));
+        (self.events)(PlaneEvent::PeerMoved { spi_in, peer });
+    }
+
+    /// Tells which SAs were used, once a batch at most.
+    #[inline]
+    fn report_seen(&mut self) {
+        let now = Instant::now();
+        for entry in self.sas.iter_mut().filter(|entry| entry.seen) {
+            entry.seen = false;
+            if entry.seen_throttle.allows(now) {
+                (self.events)(PlaneEvent::EspSeen { spi_in: entry.sa.spi() });
+            }
+        }
+    }
+
+    fn apply_changes(&mut self) -> ControlFlow<()> {
+        while let Some(change) = self.inbox.next() {
+            match change {
+                InboundChange::Install(entry) => {
+                    match self.sas.binary_search_by_key(&entry.sa.spi(), |entry| entry.sa.spi()) {
+                        Ok(index) => self.sas[index] = *entry,
+                        Err(index) => self.sas.insert(index, *entry),
+                    }
+                }
+                InboundChange::Remove(spi) => self.sas.retain(|entry| entry.sa.spi() != spi),
+                InboundChange::SetPeer(spi, peer) => {
+                    if let Some(following) = self.find(spi).and_then(|entry| entry.following.as_mut()) {
+                        *following = peer;
+                    }
+                }
+                InboundChange::SetSocket(socket) => {
+                    socket.coalesce_received();
+                    self.socket = socket;
+                }
+                InboundChange::SetMss(mss) => self.mss = mss,
+                InboundChange::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

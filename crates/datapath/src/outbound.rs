@@ -1,0 +1,247 @@
+//! From the TUN device to the socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::esp::OutboundSa;
+use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
+use evenkeel_platform::tun::{Frame, MAX_PACKET, Tun};
+
+use crate::config::{EventSink, PlaneEvent};
+use crate::mailbox::Inbox;
+use crate::mss::{Checksum, MssClamp};
+use crate::segment::Segments;
+use crate::stats::{PlaneDrop, ThreadStats};
+use crate::throttle::Throttle;
+use crate::train::Train;
+
+/// How often a thread gives way and looks again before it sleeps: under load the next packets are about to
+/// come, and sleeping costs more than looking.
+pub(crate) const LOOKS_BEFORE_SLEEP: usize = 2;
+
+/// An SA reports that its sequence numbers run low when fewer than this are left (1/16 of 2^32: six minutes at
+/// 7 Gbit/s).
+const SEQUENCE_LOW: u64 = 1 << 28;
+
+/// A change for the outbound thread. SAs are named by the SPI of their inbound half, as the control plane does.
+pub(crate) enum OutboundChange {
+    Install(Box<OutboundEntry>),
+    SendOn(EspSpi),
+    Remove(EspSpi),
+    SetPeer(EspSpi, SocketAddr),
+    SetSocket(UdpSocket),
+    SetMss(MssClamp),
+    Stop,
+}
+
+/// An outbound SA and what it is used for.
+pub(crate) struct OutboundEntry {
+    pub(crate) spi_in: EspSpi,
+    pub(crate) sa: OutboundSa,
+    /// Not `Connected`: the address is told with every train.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) sending: bool,
+    pub(crate) reported_low: bool,
+}
+
+pub(crate) struct Outbound {
+    pub(crate) tun: Tun,
+    pub(crate) socket: UdpSocket,
+    pub(crate) inbox: Inbox<OutboundChange>,
+    pub(crate) mss: MssClamp,
+    pub(crate) stats: Arc<ThreadStats>,
+    pub(crate) events: Arc<EventSink>,
+    /// The SA to prefer comes first.
+    sas: Vec<OutboundEntry>,
+    train: Train,
+    too_big: Throttle,
+    trouble: Throttle,
+}
+
+impl Outbound {
+    pub(crate) fn new(
+        tun: Tun,
+        socket: UdpSocket,
+        inbox: Inbox<OutboundChange>,
+        mss: MssClamp,
+        stats: Arc<ThreadStats>,
+        events: Arc<EventSink>,
+    ) -> Self {
+        Self {
+            tun,
+            socket,
+            inbox,
+            mss,
+            stats,
+            events,
+            sas: Vec::new(),
+            train: Train::new(),
+            too_big: Throttle::new(Duration::from_secs(1)),
+            trouble: Throttle::new(Duration::from_secs(1)),
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self) {
+        let mut buffer = vec![0; MAX_PACKET].into_boxed_slice();
+        let mut looks = 0;
+        loop {
+            if self.inbox.has_news() && self.apply_changes().is_break() {
+                return;
+            }
+            let read = match self.tun.try_read(&mut buffer) {
+                Ok(None) => {
+                    // Whatever is collected leaves before this thread rests.
+                    self.send();
+                    if looks < LOOKS_BEFORE_SLEEP {
+                        looks += 1;
+                        thread::yield_now();
+                        continue;
+                    }
+                    self.tun.read(&mut buffer, self.inbox.wakeup())
+                }
+                read => read,
+            };
+            match read {
+                Ok(Some(frame)) => {
+                    looks = 0;
+                    self.carry(&mut buffer, frame);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.stats.dropped(PlaneDrop::Inconsistent, 1);
+                }
+                Err(error) => {
+                    (self.events)(PlaneEvent::Stopped(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Seals what one read brought into the train, sending the train whenever it is full.
+    #[inline]
+    fn carry(&mut self, buffer: &mut [u8], frame: Frame) {
+        self.stats.reads.add(1);
+        let Some(packet) = buffer.get_mut(..frame.len) else { return };
+        if frame.offload.segmentation.is_none() {
+            let checksum =
+                if frame.offload.checksum.is_some() { Checksum::Partial } else { Checksum::Complete };
+            self.mss.apply(packet, checksum);
+        }
+        // The segments of a superpacket share addresses and ports, so one choice holds for all of them; each is
+        // checked against the selectors again when it is sealed.
+        let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(packet));
+        let Ok(mut segments) = Segments::new(packet, frame.offload) else {
+            self.stats.packets_read.add(1);
+            self.stats.dropped(PlaneDrop::Inconsistent, 1);
+            return;
+        };
+        let count = segments.remaining() as u64;
+        self.stats.packets_read.add(count);
+        let Some(chosen) = chosen else {
+            self.stats.dropped(PlaneDrop::NoSa, count);
+            return;
+        };
+        while let Some(len) = segments.next_len() {
+            let (sealed_len, headroom, peer) = {
+                let entry = &self.sas[chosen];
+                (entry.sa.sealed_len(len), entry.sa.headroom(), entry.peer)
+            };
+            if sealed_len > MAX_TRAIN {
+                self.stats.dropped(PlaneDrop::TooBig, segments.remaining() as u64);
+                return;
+            }
+            if !self.train.has_room(sealed_len, peer) {
+                self.send();
+            }
+            let slot = self.train.slot();
+            segments.write_next(&mut slot[headroom..headroom + len]);
+            match self.sas[chosen].sa.seal(slot, len) {
+                Ok(sealed_len) => self.train.add(sealed_len, peer),
+                Err(_) => self.stats.dropped(PlaneDrop::Seal, 1),
+            }
+        }
+        self.report_low_sequence(chosen);
+    }
+
+    /// Hands the train to the socket.
+    #[inline]
+    fn send(&mut self) {
+        if self.train.is_empty() {
+            return;
+        }
+        let (train, wakeup) = (&self.train, self.inbox.wakeup());
+        match self.socket.send_train(train.bytes(), train.stride(), train.peer(), wakeup) {
+            Ok(()) => {
+                self.stats.writes.add(1);
+                self.stats.packets_written.add(train.packets() as u64);
+            }
+            Err(error) => self.report_failure(error),
+        }
+        self.train.clear();
+    }
+
+    #[cold]
+    fn report_failure(&mut self, error: io::Error) {
+        let (packets, now) = (self.train.packets() as u64, Instant::now());
+        if is_too_big(&error) {
+            self.stats.dropped(PlaneDrop::TooBig, packets);
+            if self.too_big.allows(now) {
+                (self.events)(PlaneEvent::TooBig { esp_len: self.train.stride() });
+            }
+            return;
+        }
+        self.stats.dropped(PlaneDrop::Send, packets);
+        if self.trouble.allows(now) {
+            (self.events)(PlaneEvent::Trouble(error));
+        }
+    }
+
+    #[inline]
+    fn report_low_sequence(&mut self, index: usize) {
+        let entry = &mut self.sas[index];
+        if entry.sa.remaining() < SEQUENCE_LOW && !entry.reported_low {
+            entry.reported_low = true;
+            (self.events)(PlaneEvent::SequenceLow { spi_in: entry.spi_in });
+        }
+    }
+
+    fn apply_changes(&mut self) -> ControlFlow<()> {
+        // What is sealed already goes to the socket and the peer that it was sealed for.
+        self.send();
+        while let Some(change) = self.inbox.next() {
+            match change {
+                OutboundChange::Install(entry) => {
+                    self.sas.retain(|present| present.spi_in != entry.spi_in);
+                    self.sas.insert(0, *entry);
+                }
+                OutboundChange::SendOn(spi_in) => self.prefer(spi_in),
+                OutboundChange::Remove(spi_in) => self.sas.retain(|entry| entry.spi_in != spi_in),
+                OutboundChange::SetPeer(spi_in, peer) => {
+                    for entry in self.sas.iter_mut().filter(|entry| entry.spi_in == spi_in) {
+                        entry.peer = Some(peer);
+                    }
+                }
+                OutboundChange::SetSocket(socket) => self.socket = socket,
+                OutboundChange::SetMss(mss) => self.mss = mss,
+                OutboundChange::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Sends on this SA from now on, wherever several carry a packet.
+    fn prefer(&mut self, spi_in: EspSpi) {
+        if let Some(index) = self.sas.iter().position(|entry| entry.spi_in == spi_in) {
+            let mut entry = self.sas.remove(index);
+            entry.sending = true;
+            self.sas.insert(0, entry);
+        }
+    }
+}

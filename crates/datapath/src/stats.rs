@@ -1,0 +1,167 @@
+//! What the data plane did. Each counter has one writer, the thread that it belongs to.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A counter with one writer: a relaxed load and store instead of a locked addition.
+#[derive(Default, Debug)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Why the data plane dropped a packet before or after the SA had it. What the SAs dropped is in their own
+/// counters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PlaneDrop {
+    /// Outbound: no SA carries it. Nothing leaves in the clear.
+    NoSa,
+    /// Outbound: the device's description does not fit the packet.
+    Inconsistent,
+    /// Outbound: longer than a datagram or than the path takes.
+    TooBig,
+    /// Outbound: the SA refused it (see its counters).
+    Seal,
+    /// Outbound: the system did not take the datagram.
+    Send,
+    /// Inbound: ESP for no SA of ours.
+    UnknownSpi,
+    /// Inbound: neither ESP nor IKE nor a keepalive.
+    Runt,
+    /// Inbound: the SA refused it (see its counters).
+    Open,
+    /// Inbound: the device did not take the packet.
+    Write,
+}
+
+impl PlaneDrop {
+    /// Every reason, in the order of [`PlaneStats::drops`].
+    pub const ALL: [Self; 9] = [
+        Self::NoSa,
+        Self::Inconsistent,
+        Self::TooBig,
+        Self::Seal,
+        Self::Send,
+        Self::UnknownSpi,
+        Self::Runt,
+        Self::Open,
+        Self::Write,
+    ];
+
+    /// A stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSa => "no_sa",
+            Self::Inconsistent => "inconsistent",
+            Self::TooBig => "too_big",
+            Self::Seal => "seal",
+            Self::Send => "send",
+            Self::UnknownSpi => "unknown_spi",
+            Self::Runt => "runt",
+            Self::Open => "open",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// One thread's counters.
+#[derive(Default, Debug)]
+pub(crate) struct ThreadStats {
+    /// Reads from the device, or receive calls that brought something.
+    pub(crate) reads: Counter,
+    /// Packets in them.
+    pub(crate) packets_read: Counter,
+    /// Sends of trains, or writes to the device.
+    pub(crate) writes: Counter,
+    /// Packets in them.
+    pub(crate) packets_written: Counter,
+    /// IKE messages.
+    pub(crate) control: Counter,
+    /// NAT keepalives.
+    pub(crate) keepalives: Counter,
+    drops: [Counter; PlaneDrop::ALL.len()],
+}
+
+impl ThreadStats {
+    #[inline]
+    pub(crate) fn dropped(&self, reason: PlaneDrop, packets: u64) {
+        self.drops[reason as usize].add(packets);
+    }
+}
+
+/// From the device to the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct OutboundStats {
+    /// Reads from the device.
+    pub reads: u64,
+    /// Packets that they brought, superpackets counted by their segments.
+    pub packets_read: u64,
+    /// Trains handed to the socket.
+    pub sends: u64,
+    /// ESP packets in them.
+    pub packets_sent: u64,
+}
+
+/// From the socket to the device.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct InboundStats {
+    /// Receive calls that brought something.
+    pub receives: u64,
+    /// Datagrams that they brought.
+    pub datagrams: u64,
+    /// IKE messages among them.
+    pub control: u64,
+    /// NAT keepalives among them.
+    pub keepalives: u64,
+    /// Writes to the device.
+    pub writes: u64,
+    /// Packets in them, superpackets counted by their segments.
+    pub packets_written: u64,
+}
+
+/// A copy of all counters.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PlaneStats {
+    /// From the device to the socket.
+    pub outbound: OutboundStats,
+    /// From the socket to the device.
+    pub inbound: InboundStats,
+    /// Packets dropped, in the order of [`PlaneDrop::ALL`].
+    pub drops: [u64; PlaneDrop::ALL.len()],
+}
+
+impl PlaneStats {
+    pub(crate) fn new(outbound: &ThreadStats, inbound: &ThreadStats) -> Self {
+        Self {
+            outbound: OutboundStats {
+                reads: outbound.reads.read(),
+                packets_read: outbound.packets_read.read(),
+                sends: outbound.writes.read(),
+                packets_sent: outbound.packets_written.read(),
+            },
+            inbound: InboundStats {
+                receives: inbound.reads.read(),
+                datagrams: inbound.packets_read.read(),
+                control: inbound.control.read(),
+                keepalives: inbound.keepalives.read(),
+                writes: inbound.writes.read(),
+                packets_written: inbound.packets_written.read(),
+            },
+            drops: std::array::from_fn(|reason| outbound.drops[reason].read() + inbound.drops[reason].read()),
+        }
+    }
+
+    /// How many packets were dropped for `reason`.
+    #[must_use]
+    pub const fn dropped(&self, reason: PlaneDrop) -> u64 {
+        self.drops[reason as usize]
+    }
+}
