@@ -1,6 +1,6 @@
 //! Drawing: pure functions from facts to text for a terminal of a certain width.
 use anstyle::{AnsiColor, Style};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::explain::Explanation;
 
@@ -118,35 +118,32 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split(' ') {
-        let mut word = word.to_owned();
+        let mut word = word;
         if !line.is_empty() && line.width() + 1 + word.width() > width {
             lines.push(std::mem::take(&mut line));
         }
-        while word.width() > width {
-            let (fits, rest) = split_at_width(&word, width);
-            lines.push(fits);
+        while let Some((fits, rest)) = split_at_width(word, width) {
+            lines.push(fits.to_owned());
             word = rest;
         }
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(&word);
+        line.push_str(word);
     }
     lines.push(line);
     lines
 }
 
-fn split_at_width(word: &str, width: usize) -> (String, String) {
-    let mut fits = String::new();
-    let mut rest = word.chars();
-    while let Some(c) = rest.clone().next() {
-        if !fits.is_empty() && fits.width() + c.to_string().width() > width {
-            break;
-        }
-        fits.push(c);
-        rest.next();
-    }
-    (fits, rest.as_str().to_owned())
+/// If a word is too long: as much of it as fits, up to its last slash if that is past the middle, and the rest.
+fn split_at_width(word: &str, width: usize) -> Option<(&str, &str)> {
+    let mut columns = 0;
+    let (end, _) = word.char_indices().find(|&(start, c)| {
+        columns += c.width().unwrap_or(0);
+        columns > width && start > 0
+    })?;
+    let slash = word.get(..end)?.rfind('/').map(|slash| slash + 1).filter(|slash| *slash > end / 2);
+    word.split_at_checked(slash.unwrap_or(end))
 }
 
 /// Pads to a width in columns.
@@ -163,6 +160,7 @@ mod tests {
         assert_eq!(wrap("one two three four", 12), ["one two", "three four"]);
         assert_eq!(wrap("0123456789abcdef x", 12), ["0123456789ab", "cdef x"]);
         assert_eq!(wrap("東京東京東京東京", 12), ["東京東京東京", "東京"]);
+        assert_eq!(wrap("AES_GCM_16/PRF_HMAC", 16), ["AES_GCM_16/", "PRF_HMAC"]);
         assert_eq!(wrap("", 12), [""]);
     }
 

@@ -94,18 +94,15 @@ fn movement(status: &Status) -> (Style, String) {
     }
 }
 
+/// Traffic first, then what a colleague asks for, then what support asks for.
 fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
     let before = page.text.len();
     page.blank();
-    if let Some(gateway) = status.gateway.as_ref().filter(|_| status.state != State::Off) {
-        let peer = status.ike_sa.as_ref().map(|sa| plain(&sa.peer_id)).filter(|id| id != gateway.as_str());
-        match peer {
-            Some(peer) => page.field("Gateway", &format!("{gateway}, proven to be {peer}")),
-            None => page.field("Gateway", gateway.as_str()),
-        }
-    }
-    if let Some(sa) = &status.ike_sa {
-        page.field("Path", &path(sa, page.canvas));
+    let newest = status.child_sas.last();
+    if let Some(sa) = newest {
+        traffic(page, status, rates);
+        let list: Vec<_> = sa.ts_r.iter().map(|ts| plain(ts)).collect();
+        page.field("Networks", &list.join(", "));
     }
     if !status.addresses.is_empty() {
         let list: Vec<_> = status.addresses.iter().map(|a| a.ip.to_string()).collect();
@@ -117,15 +114,18 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
         let scope = if domains.is_empty() { String::new() } else { format!(" for {}", domains.join(", ")) };
         page.field("DNS", &format!("{}{scope}", servers.join(", ")));
     }
-    let newest = status.child_sas.last();
-    if let Some(sa) = newest {
-        let list: Vec<_> = sa.ts_r.iter().map(|ts| plain(ts)).collect();
-        page.field("Networks", &list.join(", "));
-    }
-    if !status.child_sas.is_empty() {
-        traffic(page, status, rates);
+    if page.text.len() > before + 1 {
+        page.blank();
     }
     if let Some(sa) = &status.ike_sa {
+        let peer = plain(&sa.peer_id);
+        match &status.gateway {
+            Some(gateway) if gateway.as_str() != peer => {
+                page.field("Gateway", &format!("{gateway}, proven to be {peer}"));
+            }
+            Some(_) | None => page.field("Gateway", &peer),
+        }
+        page.field("Path", &path(sa, page.canvas));
         page.field("Algorithms", &algorithms(sa, newest));
     }
     if let Some(text) = rekey(status.ike_sa.as_ref(), newest) {
@@ -140,9 +140,9 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
     if !tuning.is_empty() {
         page.field("Details", &tuning.join(", "));
     }
-    if page.text.len() == before + 1 {
-        page.text.truncate(before);
-    }
+    // Nothing to tell leaves no gap behind.
+    page.text.truncate(page.text.trim_end().len());
+    page.text.push('\n');
 }
 
 fn path(sa: &IkeSa, canvas: Canvas) -> String {
@@ -156,7 +156,7 @@ fn path(sa: &IkeSa, canvas: Canvas) -> String {
         (false, true) => "the gateway is behind NAT",
         (true, true) => "both ends are behind NAT",
     };
-    format!("{} {} {} by {transport}, {nat}", sa.local, canvas.pick("→", "->"), sa.remote)
+    format!("{} {} {} over {transport}, {nat}", sa.local, canvas.pick("→", "->"), sa.remote)
 }
 
 fn traffic(page: &mut Page, status: &Status, rates: Option<Rates>) {

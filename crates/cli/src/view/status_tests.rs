@@ -61,14 +61,15 @@ fn a_connection_is_told_at_a_glance() {
     let expected = "\
 ● Connected to Lab for 2 h 13 min – bytes move both ways
 
-  Gateway     vpn.lab.example
-  Path        192.168.1.20:38211 → 198.51.100.10:4500 by UDP, you are behind NAT
-  Address     10.10.200.3
-  DNS         10.10.0.53 for lab.example
-  Networks    10.10.0.0/16
   Received    12.4 MB in 10,231 packets, just now
   Sent        1.1 MB in 4,120 packets, just now
   Dropped     2 replay
+  Networks    10.10.0.0/16
+  Address     10.10.200.3
+  DNS         10.10.0.53 for lab.example
+
+  Gateway     vpn.lab.example
+  Path        192.168.1.20:38211 → 198.51.100.10:4500 over UDP, you are behind NAT
   Algorithms  AES_GCM_16_256 (ESP), AES_GCM_16_256/PRF_HMAC_SHA2_256/CURVE_25519 (IKE)
   Next rekey  ESP in 48 min, IKE in 1 h 40 min
   Details     MTU 1400, NAT keepalive every 20 s, up in 6 round trips
