@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::Host;
+
+/// The interface away from the clients.
+pub(crate) const OUTSIDE: &str = "outside";
 
 /// Which source port a translated flow gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,16 @@ impl Nat {
         Ok(())
     }
 
-    /// Forgets every mapping at once, as a router does that restarts.
-    pub fn forget_all(host: &Host) -> anyhow::Result<()> {
-        host.nft("flush ruleset\n")
+    /// Forgets every mapping at once, as a router does that restarts, and gives new ones from then on.
+    pub fn forget_all(&self, host: &Host) -> anyhow::Result<()> {
+        host.nft("flush ruleset")?;
+        // Connections that are being tracked keep their translation whatever the rules say; without conntrack's own tool,
+        // an interface that loses its address is what makes the kernel drop them (nf_nat_masquerade).
+        let address = host.output("ip", &["-4", "-o", "address", "show", "dev", OUTSIDE])?;
+        let address = address.split_whitespace().nth(3).context("the outside address")?.to_owned();
+        let route = host.output("ip", &["-4", "route", "show", "default"])?;
+        host.ip(&format!("address del {address} dev {OUTSIDE}\naddress add {address} dev {OUTSIDE}"))?;
+        host.ip(&format!("route replace {}", route.trim()))?;
+        self.install(host, OUTSIDE)
     }
 }

@@ -49,7 +49,7 @@ impl Topology {
         self
     }
 
-    /// IPv6 everywhere beside IPv4, never translated. Clients behind a translator get global addresses all the same.
+    /// IPv6 beside IPv4 on the way to the gateway, never translated; the office has both in any case. Clients behind a translator get global addresses all the same.
     pub fn with_ipv6(mut self) -> Self {
         self.ipv6 = true;
         self
@@ -138,17 +138,16 @@ impl Topology {
         core.ip("address add 198.51.100.1/24 dev gateway")?;
         gateway.ip(&format!(
             "address add {GATEWAY_V4}/24 dev outside\nroute add default via 198.51.100.1\n\
-             address add 10.10.0.1/16 dev office"
+             address add 10.10.0.1/16 dev office\naddress add fd10:10::1/64 dev office nodad"
         ))?;
-        server.ip(&format!("address add {SERVER_V4}/16 dev office\nroute add default via 10.10.0.1"))?;
+        server.ip(&format!(
+            "address add {SERVER_V4}/16 dev office\nroute add default via 10.10.0.1\n\
+             address add {SERVER_V6}/64 dev office nodad\nroute add default via fd10:10::1"
+        ))?;
         if self.ipv6 {
             core.ip("address add 2001:db8:2::1/64 dev gateway nodad")?;
             gateway.ip(&format!(
-                "address add {GATEWAY_V6}/64 dev outside nodad\nroute add default via 2001:db8:2::1\n\
-                 address add fd10:10::1/64 dev office nodad"
-            ))?;
-            server.ip(&format!(
-                "address add {SERVER_V6}/64 dev office nodad\nroute add default via fd10:10::1"
+                "address add {GATEWAY_V6}/64 dev outside nodad\nroute add default via 2001:db8:2::1"
             ))?;
         }
         forward(gateway)

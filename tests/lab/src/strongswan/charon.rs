@@ -92,6 +92,13 @@ impl<'h> Charon<'h> {
         self.swanctl(&["--list-sas", "--raw"])
     }
 
+    /// The ports that the peers' packets come from, after translation.
+    pub fn remote_ports(&self) -> anyhow::Result<Vec<u16>> {
+        let sas = self.sas()?;
+        let ports = sas.split_whitespace().filter_map(|word| word.strip_prefix("remote-port="));
+        ports.map(|port| port.parse().with_context(|| format!("a port in {sas}"))).collect()
+    }
+
     /// Waits until the list of SAs is as `wanted` says.
     pub fn wait_for_sas(
         &mut self,
