@@ -4,7 +4,7 @@
 //! * Algorithms: [`Encr`], [`Integ`], [`Prf`], [`Group`]; a negotiated set of them is an [`IkeSuite`] or an [`EspSuite`].
 //! * Negotiation: [`IkeProposals`] and [`EspProposals`] offer, select and check.
 //! * Operations: [`KeyExchange`], [`SkKey`].
-//! * Authentication: [`choose_auth`], [`SigningKey`], [`verify_auth`].
+//! * Authentication: [`choose_auth`], [`SigningKey`], [`verify_auth`]; [`CertificateCheck`] for whose key it is.
 //!
 //! Every primitive is aws-lc's, but for the MODP groups (crypto-bigint) and the generator behind [`Rng`]
 //! (rand_chacha).
@@ -22,7 +22,10 @@ mod sk;
 mod suite;
 mod transform;
 
-pub use certificate::{CertificateCheck, CertificateError, PeerRole, TrustAnchors, UnixTime};
+pub use certificate::{
+    CertificateCheck, CertificateError, PeerRole, TrustAnchorError, TrustAnchors, UnixTime, VerifiedPeer,
+    certificate_ids, subject_dn,
+};
 pub use group::Group;
 pub use key_exchange::{KeyExchange, KeyExchangeError};
 pub use prf::Prf;
