@@ -37,15 +37,15 @@ pub enum DemoError {
     #[error(transparent)]
     Directory(#[from] DirError),
     /// A file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Write {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Keys or certificates.
-    #[error("can't make certificates: {0}")]
+    #[error("can't make certificates")]
     Certificate(#[from] rcgen::Error),
     /// The system has no randomness to give.
     #[error("the system gave no random numbers")]
@@ -53,7 +53,7 @@ pub enum DemoError {
 }
 
 /// Writes a demo into `dir`, for this account's eyes only: `ca.crt`, `gateway.crt`, `gateway.key`, `gateway.toml` for
-/// the gateway, `profile.toml` for the client. Returns the path of `gateway.toml`.
+/// the gateway, `profile.toml` for the client. The control socket will be `control.sock` beside them. Returns the path of `gateway.toml`.
 pub fn write(dir: &Path, options: &DemoOptions) -> Result<PathBuf, DemoError> {
     dirs::create_private(dir)?;
     let password = random_password()?;
@@ -62,7 +62,7 @@ pub fn write(dir: &Path, options: &DemoOptions) -> Result<PathBuf, DemoError> {
         let path = dir.join(name);
         match dirs::write_private(&path, contents.as_bytes()) {
             Ok(()) => Ok(path),
-            Err(source) => Err(DemoError::Write { path, source }),
+            Err(reason) => Err(DemoError::Write { path, reason }),
         }
     };
     write("ca.crt", &certificates.ca_pem)?;
@@ -128,6 +128,7 @@ fn gateway_config(options: &DemoOptions, password: &str) -> String {
 addresses = ["{address}"]
 ike_port = {ike_port}
 nat_port = {nat_port}
+control = "control.sock"
 
 [identity]
 id = "{GATEWAY_ID}"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_ipsec::crypto::SigningKey;
+use evenkeel_ipsec::crypto::{KeyError, SigningKey, TrustAnchorError, TrustAnchors};
 use evenkeel_ipsec::ike::{self, PeerPolicy, Pool, ResponderAuth, ResponderConfig, Timers, defaults};
 
 use crate::config::{Assign, Clients, Credential, ErrorNotify, GatewayConfig, GatewayTimers, IkeFaults};
@@ -12,11 +12,11 @@ use crate::config::{Assign, Clients, Credential, ErrorNotify, GatewayConfig, Gat
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// `identity.key`.
-    #[error("identity.key: {0}")]
-    Key(#[from] evenkeel_ipsec::crypto::KeyError),
-    /// `clients.ca`: the engine checks no client certificates in this revision.
-    #[error("clients.ca: client certificates are not supported")]
-    Anchors,
+    #[error("identity.key")]
+    Key(#[from] KeyError),
+    /// `clients.ca`.
+    #[error("clients.ca")]
+    Anchors(#[from] TrustAnchorError),
 }
 
 /// The responder's configuration.
@@ -65,10 +65,11 @@ fn auth(credential: Credential) -> Result<ResponderAuth, EngineError> {
 }
 
 fn peers(clients: Clients) -> Result<PeerPolicy, EngineError> {
-    if !clients.anchors.is_empty() {
-        return Err(EngineError::Anchors);
-    }
-    Ok(PeerPolicy { psks: clients.psk, eap_users: clients.eap, anchors: None })
+    let anchors = match clients.anchors.as_slice() {
+        [] => None,
+        anchors => Some(Arc::new(TrustAnchors::from_der(anchors)?)),
+    };
+    Ok(PeerPolicy { psks: clients.psk, eap_users: clients.eap, anchors })
 }
 
 fn pool(assign: Assign) -> Pool {

@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -81,20 +82,35 @@ enum LogFormat {
     Json,
 }
 
-fn main() -> anyhow::Result<()> {
-    let CommandLine { serve, command } = CommandLine::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match command {
-            Some(Command::Control { socket, request }) => {
-                let answer = control::send(&socket, &request).await?;
-                print_line(&answer)?;
-                anyhow::ensure!(answer.starts_with(r#"{"ok""#), "the gateway refused");
-                Ok(())
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    match command_line.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the log may not have started")]
+            {
+                eprintln!("evenkeel-gateway: {error:#}");
             }
-            None => serve.run().await,
+            ExitCode::FAILURE
         }
-    })
+    }
+}
+
+impl CommandLine {
+    fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self.command {
+                Some(Command::Control { socket, request }) => {
+                    let answer = control::send(&socket, &request).await?;
+                    print_line(&answer)?;
+                    anyhow::ensure!(answer.starts_with(r#"{"ok""#), "the gateway refused");
+                    Ok(())
+                }
+                None => self.serve.run().await,
+            }
+        })
+    }
 }
 
 impl Serve {
@@ -155,7 +171,10 @@ impl Serve {
 
     fn start_log(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log).context("--log")?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         match self.log_format {
             LogFormat::Plain => log.init(),
             LogFormat::Json => log.json().init(),

@@ -30,7 +30,7 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The control socket.
-    #[error("control socket: {0}")]
+    #[error("control socket")]
     Control(#[from] BindError),
     /// The system has no randomness to give.
     #[error("the system gave no random numbers")]

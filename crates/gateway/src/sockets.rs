@@ -23,20 +23,20 @@ const DATAGRAM: usize = 65_536;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The system refused an address and port.
-    #[error("can't listen on UDP {address}: {source}{}", hint(*address, source))]
+    #[error("can't listen on UDP {address}: {reason}{}", hint(*address, reason))]
     Bind {
         /// Which.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// No address family works.
     #[error("can't listen on any address")]
     NoAddress,
 }
 
-fn hint(address: SocketAddr, source: &io::Error) -> &'static str {
-    if source.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+fn hint(address: SocketAddr, reason: &io::Error) -> &'static str {
+    if reason.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
         " (ports below 1024 need privileges; see listen.ike_port)"
     } else {
         ""
@@ -127,7 +127,7 @@ impl Sockets {
 
 impl BoundSocket {
     fn new(address: SocketAddr, framing: Framing) -> Result<Self, ListenError> {
-        Self::open(address, framing).map_err(|source| ListenError::Bind { address, source })
+        Self::open(address, framing).map_err(|reason| ListenError::Bind { address, reason })
     }
 
     fn open(address: SocketAddr, framing: Framing) -> io::Result<Self> {

@@ -158,20 +158,20 @@ pub struct GatewayTimers {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value that can't be; the message has the line and what is allowed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Malformed {
         /// The configuration file.
         path: PathBuf,
         /// What and where.
-        source: Box<toml::de::Error>,
+        reason: Box<toml::de::Error>,
     },
     /// A file that should hold PEM certificates does not.
     #[error("{}: no PEM certificate in it", .0.display())]
@@ -216,14 +216,14 @@ impl GatewayConfig {
     /// Reads the file and all that it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         Self::from_toml(&text, path)
     }
 
     /// The configuration in `text`, which came from `path`.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text)
-            .map_err(|source| ConfigError::Malformed { path: path.to_owned(), source: Box::new(source) })?;
+            .map_err(|reason| ConfigError::Malformed { path: path.to_owned(), reason: Box::new(reason) })?;
         Resolver { path }.resolve(file)
     }
 }
@@ -340,7 +340,7 @@ impl Resolver<'_> {
 
     fn read(&self, file: &Path) -> Result<Vec<u8>, ConfigError> {
         let path = self.beside(file);
-        std::fs::read(&path).map_err(|source| ConfigError::Unreadable { path, source })
+        std::fs::read(&path).map_err(|reason| ConfigError::Unreadable { path, reason })
     }
 
     /// A file that the configuration names, relative to the configuration's own folder.

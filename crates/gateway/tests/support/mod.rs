@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part")]
 
 pub mod gateways;
+pub mod pki;
 pub mod tunnel;
 
 use std::collections::VecDeque;

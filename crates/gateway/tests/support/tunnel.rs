@@ -282,6 +282,8 @@ impl TunnelClient {
 
 async fn socket(gateway: SocketAddr, framing: Framing) -> (UdpSocket, Path) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // Room for a TCP window: what is lost here costs a retransmission timeout.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
     socket.connect(gateway).await.unwrap();
     let path = Path { local: socket.local_addr().unwrap(), remote: gateway, framing };
     (socket, path)

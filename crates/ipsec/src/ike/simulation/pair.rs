@@ -25,8 +25,6 @@ pub(super) struct Network {
     pub duplicates: u32,
     /// Datagrams are delayed by 10 ms and up to this much more, so that they overtake each other.
     pub jitter_ms: u32,
-    /// Before each datagram arrive this many damaged copies: bits turned, cut, or with other header fields.
-    pub forgeries: u32,
 }
 
 /// What a test wants to be other than usual.
@@ -309,12 +307,6 @@ impl Pair {
         {
             return;
         }
-        for _ in 0..self.network.forgeries {
-            let payload = self.forge(&flight.payload);
-            self.sequence += 1;
-            let forged = Flight { to_responder: flight.to_responder, path: flight.path, payload };
-            self.flights.insert((self.now, self.sequence), forged);
-        }
         let copies = 1 + u32::from(self.rng.u32() % 1000 < self.network.duplicates);
         for _ in 0..copies {
             if self.rng.u32() % 1000 < self.network.loss {
@@ -326,26 +318,6 @@ impl Pair {
             let copy = Flight { to_responder, path, payload: payload.clone() };
             self.flights.insert((self.now + Duration::from_millis(delay), self.sequence), copy);
         }
-    }
-
-    /// What somebody on the path can do to a datagram without the keys.
-    fn forge(&mut self, payload: &[u8]) -> Vec<u8> {
-        let mut forged = payload.to_vec();
-        let at = |rng: &mut Rng, len: usize| usize::try_from(rng.u64()).unwrap() % len.max(1);
-        match self.rng.u32() % 4 {
-            0 => forged.truncate(at(&mut self.rng, payload.len())),
-            1 => forged.extend([0; 9]),
-            2 => {
-                // Header fields and the first payloads: where a parser can be misled.
-                let index = at(&mut self.rng, payload.len().min(80));
-                forged[index] ^= 1 << (self.rng.u32() % 8);
-            }
-            _ => {
-                let index = at(&mut self.rng, payload.len());
-                forged[index] = forged[index].wrapping_add(1 + u8::try_from(self.rng.u32() % 255).unwrap());
-            }
-        }
-        forged
     }
 
     fn deliver(&mut self) {
@@ -369,8 +341,6 @@ impl Pair {
                     let path = Path { local: back, remote: path.local, framing: path.framing };
                     self.client.handle_datagram(path, message, self.now);
                 }
-                // Short or damaged ESP is the business of `esp`'s own tests.
-                (None, _) if self.network.forgeries > 0 => {}
                 (None, _) => {
                     let plane = if to_responder { &mut self.responder_plane } else { &mut self.client_plane };
                     plane.receive(payload);
