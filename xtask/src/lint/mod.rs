@@ -31,8 +31,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("doc", || {
         Step::cargo()
             .args(["doc", "--locked", "--workspace", "--all-features", "--no-deps"])
-            .args(["--document-private-items"])
-            .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")
+            .env("RUSTDOCFLAGS", "-D warnings")
             .run()
     }),
 ];
