@@ -152,7 +152,7 @@ fn crossings_settle_on_lossy_networks_too() {
         let pick = |n: u64| ACTS[usize::try_from(n).unwrap() % ACTS.len()];
         let mut pair = Pair::new(Options::psk(50_000 + seed));
         pair.connect();
-        pair.network = Network { loss: 150, duplicates: 100, jitter_ms: 700 };
+        pair.network = Network { loss: 150, duplicates: 100, jitter_ms: 700, ..Network::default() };
         for round in 0..6 {
             if pair.client_failure.is_some() || pair.responder_failure.is_some() {
                 break;

@@ -27,7 +27,7 @@ fn ten_thousand_handshakes_over_bad_networks_all_end() {
     let mut gave_up = 0;
     for seed in 0..10_000 {
         let loss = u32::try_from(seed % 31).unwrap() * 10;
-        let network = Network { loss, duplicates: loss / 2, jitter_ms: 400 };
+        let network = Network { loss, duplicates: loss / 2, jitter_ms: 400, ..Network::default() };
         let mut pair = Pair::new(Options { network, ..Options::psk(seed) });
         let ended = pair.run_until(Duration::from_secs(120), |pair| {
             pair.client_plane.installed > 0 || pair.client_failure.is_some()
@@ -46,6 +46,47 @@ fn ten_thousand_handshakes_over_bad_networks_all_end() {
     }
     assert_eq!(connected + gave_up, 10_000);
     assert!(connected > 9_500, "only {connected} of 10,000 connected");
+}
+
+#[test]
+fn forged_copies_of_protected_messages_change_nothing() {
+    for seed in 0..300 {
+        let mut pair = Pair::new(Options::psk(seed));
+        pair.network.forgeries = 0;
+        // IKE_SA_INIT is not protected; whoever damages it can prevent a connection but do nothing else.
+        assert!(pair.run_until(Duration::from_secs(1), |pair| pair.sent == 3));
+        pair.network.forgeries = 8;
+        pair.connect();
+        let now = pair.now;
+        let spi = pair.client_plane.inbound.keys().next().copied().expect("a CHILD SA");
+        pair.client.rekey_child(spi, now);
+        pair.with_peer(|session| session.rekey_ike(now));
+        pair.run_for(Duration::from_secs(30));
+        assert!(pair.client_failure.is_none(), "seed {seed}: {:?}", pair.client_failure);
+        assert!(pair.responder_failure.is_none(), "seed {seed}: {:?}", pair.responder_failure);
+        assert_eq!(pair.client_plane.installed, 2, "seed {seed}");
+        let rekeys = pair.client_events.iter().filter(|event| event.starts_with("IkeRekeyed")).count();
+        assert_eq!(rekeys, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_damaged_ike_sa_init_prevents_nothing_worse_than_the_connection() {
+    let mut connected = 0;
+    for seed in 0..500 {
+        let mut pair = Pair::new(Options::psk(seed));
+        pair.network.forgeries = 3;
+        let ended = pair.run_until(Duration::from_secs(120), |pair| {
+            pair.client_plane.installed > 0 || pair.client_failure.is_some()
+        });
+        assert!(ended, "seed {seed} hangs");
+        match &pair.client_failure {
+            None => connected += 1,
+            Some(Failure::AuthenticationRejected | Failure::PeerAuth(_) | Failure::NoResponse { .. }) => {}
+            Some(other) => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    assert!(connected > 50, "only {connected} of 500 connected");
 }
 
 #[test]

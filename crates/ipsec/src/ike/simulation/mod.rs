@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, helpers included")]
 
+mod certificates;
 mod collisions;
 mod eap;
 mod handshakes;

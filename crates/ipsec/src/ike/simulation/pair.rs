@@ -1,6 +1,6 @@
 //! Two peers, a NAT between them, and a network that loses, repeats and reorders.
 
-use crate::crypto::{EspProposals, IkeProposals, Rng, Secret, UnixTime};
+use crate::crypto::{EspProposals, IkeProposals, Rng, Secret, SigningKey, UnixTime};
 use crate::esp::{InboundSa, OpenError, OutboundSa};
 use crate::ike::responder::{PeerPolicy, Pool, Responder, ResponderAuth, ResponderConfig, SessionId};
 use crate::ike::{
@@ -25,6 +25,8 @@ pub(super) struct Network {
     pub duplicates: u32,
     /// Datagrams are delayed by 10 ms and up to this much more, so that they overtake each other.
     pub jitter_ms: u32,
+    /// Before each datagram arrive this many damaged copies: bits turned, cut, or with other header fields.
+    pub forgeries: u32,
 }
 
 /// What a test wants to be other than usual.
@@ -105,6 +107,8 @@ pub(super) struct Pair {
     pub client_plane: Plane,
     pub responder_plane: Plane,
     pub network: Network,
+    /// Signs for the client; without it signing fails.
+    pub key: Option<Arc<SigningKey>>,
     /// Datagrams for which this says true are lost.
     pub filter: Option<Filter>,
     /// While set, datagrams in this direction (true: to the responder) wait instead of arriving.
@@ -178,6 +182,7 @@ impl Pair {
             client_plane: Plane::default(),
             responder_plane: Plane::default(),
             network: options.network,
+            key: None,
             filter: None,
             held: [false; 2],
             waiting: Vec::new(),
@@ -279,6 +284,13 @@ impl Pair {
         }
         while let Some(event) = self.client.poll_event() {
             self.client_events.push(format!("{event:?}"));
+            if let Event::SignAuth(request) = &event {
+                let signature = self.key.as_ref().ok_or(());
+                let signature =
+                    signature.and_then(|key| key.sign(request.choice, &request.octets).map_err(|_| ()));
+                self.client.provide_signature(signature, self.now);
+                return self.collect();
+            }
             if let Event::Closed(failure) = event {
                 self.client_failure = Some(failure);
             } else {
@@ -307,6 +319,12 @@ impl Pair {
         {
             return;
         }
+        for _ in 0..self.network.forgeries {
+            let payload = self.forge(&flight.payload);
+            self.sequence += 1;
+            let forged = Flight { to_responder: flight.to_responder, path: flight.path, payload };
+            self.flights.insert((self.now, self.sequence), forged);
+        }
         let copies = 1 + u32::from(self.rng.u32() % 1000 < self.network.duplicates);
         for _ in 0..copies {
             if self.rng.u32() % 1000 < self.network.loss {
@@ -318,6 +336,26 @@ impl Pair {
             let copy = Flight { to_responder, path, payload: payload.clone() };
             self.flights.insert((self.now + Duration::from_millis(delay), self.sequence), copy);
         }
+    }
+
+    /// What somebody on the path can do to a datagram without the keys.
+    fn forge(&mut self, payload: &[u8]) -> Vec<u8> {
+        let mut forged = payload.to_vec();
+        let at = |rng: &mut Rng, len: usize| usize::try_from(rng.u64()).unwrap() % len.max(1);
+        match self.rng.u32() % 4 {
+            0 => forged.truncate(at(&mut self.rng, payload.len())),
+            1 => forged.extend([0; 9]),
+            2 => {
+                // Header fields and the first payloads: where a parser can be misled.
+                let index = at(&mut self.rng, payload.len().min(80));
+                forged[index] ^= 1 << (self.rng.u32() % 8);
+            }
+            _ => {
+                let index = at(&mut self.rng, payload.len());
+                forged[index] = forged[index].wrapping_add(1 + u8::try_from(self.rng.u32() % 255).unwrap());
+            }
+        }
+        forged
     }
 
     fn deliver(&mut self) {
@@ -341,6 +379,8 @@ impl Pair {
                     let path = Path { local: back, remote: path.local, framing: path.framing };
                     self.client.handle_datagram(path, message, self.now);
                 }
+                // Short or damaged ESP is the business of `esp`'s own tests.
+                (None, _) if self.network.forgeries > 0 => {}
                 (None, _) => {
                     let plane = if to_responder { &mut self.responder_plane } else { &mut self.client_plane };
                     plane.receive(payload);

@@ -27,7 +27,7 @@ fn traffic_for(pair: &mut Pair, seconds: u64) {
 fn both_sas_rekey_under_traffic_and_nothing_is_lost() {
     for seed in 0..20 {
         let loss = if seed % 2 == 0 { 0 } else { 50 };
-        let network = Network { loss, duplicates: 20, jitter_ms: 60 };
+        let network = Network { loss, duplicates: 20, jitter_ms: 60, ..Network::default() };
         let mut pair = Pair::new(Options { timers: timers(10), network, ..Options::psk(seed) });
         pair.connect();
         traffic_for(&mut pair, 60);
