@@ -136,16 +136,21 @@ impl KeyExchange {
                 point.extend_from_slice(peer);
                 let peer = agreement::UnparsedPublicKey::new(key.algorithm(), point);
                 let secret = agreement::agree(key, peer, invalid, |secret| Ok(Secret::new(secret)))?;
-                // The library refuses the all-zero output itself; that rests on a flag of its own, and the check is
-                // ours to owe (CVE-2023-41913 class), so it is made here too. Nothing secret is in the answer.
-                match secret.as_bytes().iter().fold(0, |all, byte| all | byte) {
-                    0 => Err(invalid),
-                    _ => Ok(secret),
+                // RFC 8031 §3.1. The library refuses it too, but that is not ours to rely on. On the other curves a
+                // point with x = 0 is as good as any.
+                if self.group == Group::X25519 && is_zero(&secret) {
+                    return Err(invalid);
                 }
+                Ok(secret)
             }
             Private::Modp(modp, exponent) => modp.shared(exponent, peer).ok_or(invalid),
         }
     }
+}
+
+/// Looks at every octet, whatever they are.
+fn is_zero(secret: &Secret) -> bool {
+    secret.as_bytes().iter().fold(0, |all, byte| all | byte) == 0
 }
 
 fn arithmetic(group: Group) -> Arithmetic {
