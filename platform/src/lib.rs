@@ -24,6 +24,8 @@ pub mod user;
 pub mod wakeup;
 
 mod journal;
+#[cfg(windows)]
+mod win32;
 
 pub use journal::JournalError;
 

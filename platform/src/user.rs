@@ -10,6 +10,7 @@ mod sys;
 
 #[cfg(windows)]
 pub(crate) use sys::Token;
+#[cfg(unix)]
 pub(crate) use sys::is_admin;
 
 /// A local account. Its text form (`uid:1000`, `S-1-5-18`) is stable and may be stored.
