@@ -73,6 +73,12 @@ impl Certificate {
             .unwrap_or_default()
     }
 
+    /// Whether it names itself as its issuer, as roots do.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        x509_cert::Certificate::from_der(&self.0)
+            .is_ok_and(|c| c.tbs_certificate().subject() == c.tbs_certificate().issuer())
+    }
+
     /// When it stops being valid, in seconds since 1970.
     pub fn not_after(&self) -> u64 {
         x509_cert::Certificate::from_der(&self.0)

@@ -170,6 +170,11 @@ impl Trust {
         (system || !ca.is_empty()).then_some(Self { ca, system })
     }
 
+    /// Trust in the system's roots alone.
+    pub fn in_system() -> Self {
+        Self { ca: Vec::new(), system: true }
+    }
+
     /// The profile's own authorities.
     pub fn ca(&self) -> &[Certificate] {
         &self.ca
