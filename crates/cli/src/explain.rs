@@ -566,6 +566,18 @@ mod tests {
     }
 
     #[test]
+    fn every_cause_is_documented_by_its_code() {
+        let docs = include_str!("../../../docs/cli.md");
+        for cause in causes() {
+            assert!(
+                docs.contains(&format!("\n| `{}` |", cause.code())),
+                "docs/cli.md lacks {}",
+                cause.code()
+            );
+        }
+    }
+
+    #[test]
     fn long_lists_of_names_are_cut() {
         let presented = (0..1000).map(|n| format!("host{n}")).collect::<Vec<_>>();
         assert_eq!(names(&presented), "host0, host1, host2, host3, host4, 995 more");

@@ -132,7 +132,8 @@ pub(crate) struct EspFile {
     /// In order of preference, in strongSwan's notation: "aes256gcm16-x25519".
     #[serde(default)]
     pub(crate) proposals: Vec<String>,
-    /// Whether each rekey does a key exchange of its own (perfect forward secrecy).
+    /// Whether each rekey must (true) or must not (false) do a key exchange of its own, for perfect forward secrecy.
+    /// Default: preferred, not required.
     pub(crate) pfs: Option<bool>,
 }
 

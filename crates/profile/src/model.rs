@@ -237,7 +237,8 @@ pub struct EspOptions {
     /// In order of preference. Empty: the engine's defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<Proposal>,
-    /// Whether a rekey does a key exchange of its own. Without a word on it: the engine's default.
+    /// Whether a rekey must do (`true`) or must not do (`false`) a key exchange of its own. Without a word on it,
+    /// one is preferred, and a gateway that goes without is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pfs: Option<bool>,
 }
