@@ -22,6 +22,7 @@ pub mod host;
 pub mod http;
 pub mod logs;
 pub mod nat;
+pub mod office;
 pub mod pki;
 pub mod practice;
 pub mod profile;

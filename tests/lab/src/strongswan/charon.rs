@@ -11,12 +11,14 @@ use crate::{Host, exec::Daemon};
 /// Where Debian and Ubuntu put it.
 const CHARON: &str = "/usr/lib/ipsec/charon";
 
-/// charon's own settings. `kernel-libipsec`, the data path in user space, must stand before `kernel-netlink`.
+/// charon's own settings. `kernel-libipsec`, the data path in user space, must stand before `kernel-netlink`. Clients that
+/// are refused leave half-open SAs behind, which would get their address blocked after five.
 const STRONGSWAN_CONF: &str = "charon {
   load = aes sha1 sha2 md5 mgf1 random nonce x509 revocation constraints pubkey pkcs1 pkcs7 pkcs8 pem openssl gcm curve25519 chapoly kdf hmac kernel-libipsec kernel-netlink socket-default vici updown eap-identity eap-mschapv2 eap-md5 counters attr
   retransmit_timeout = 1.0
   retransmit_base = 1.4
   retransmit_tries = 5
+  block_threshold = 100
   filelog {
     stderr {
       default = 1
