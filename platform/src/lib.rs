@@ -19,6 +19,7 @@ pub mod net_events;
 pub mod routes;
 pub mod service;
 pub mod socket;
+pub mod trust;
 pub mod tun;
 pub mod user;
 pub mod wakeup;

@@ -1,26 +1,312 @@
-//! The control task: it owns the connection.
+//! The control task: it owns the connection and every timer of it.
+//!
+//! One task drives the sans-IO [`Tunnel`]: what clients ask for, what the [`Machine`] has to say and what time it is go
+//! in; datagrams and things to do come out. It sleeps until one of the three has something; there is no tick.
 
+mod cause;
+mod engine;
 mod handle;
+mod machine;
+mod status;
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use evenkeel_ipc::{RequestError, Status};
+use evenkeel_ipc::{Cause, RequestError, Status};
+use evenkeel_ipsec::crypto::SigningKey;
+use evenkeel_ipsec::ike::SignRequest;
+use evenkeel_platform::user::UserId;
+use evenkeel_tunnel::{Command, Event, GatewayPorts, TargetState, Tunnel, TunnelState};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::{Action, Caller, permit};
+use crate::logging::LogRing;
+use crate::profiles::Record;
+use cause::{Circumstances, cause_of};
+pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
+pub use machine::{Fault, Machine, MachineEvent};
+use status::Moment;
 
-/// Answers requests until every handle is gone. This build has no tunnel yet: the connection is always off.
-pub async fn run(mut end: ControlEnd) {
-    let since = SystemTime::now();
-    while let Some(request) = end.requests.recv().await {
-        match request {
-            ControlRequest::Connect { reply, .. } => {
-                drop(
-                    reply.send(Err(RequestError::Internal { detail: "no tunnel in this build".to_owned() })),
-                );
-            }
-            ControlRequest::Disconnect { reply, .. } => drop(reply.send(Ok(()))),
-            ControlRequest::Status { reply, .. } => drop(reply.send(Status::off(since.into()))),
-            ControlRequest::Active { reply } => drop(reply.send(None)),
+/// Gives fresh randomness, or none when the system has none to give.
+pub type Seeds = fn() -> Option<[u8; 32]>;
+
+/// The control task's state.
+pub struct Control<M> {
+    machine: M,
+    requests: mpsc::Receiver<ControlRequest>,
+    changes: watch::Sender<()>,
+    log: LogRing,
+    seeds: Seeds,
+    connection: Option<Connection>,
+    /// A wish that waits for the connection before it to end.
+    next: Option<Wish>,
+    idle_since: SystemTime,
+}
+
+/// Somebody's wish to connect, with where its answer goes.
+struct Wish {
+    caller: Caller,
+    activation: Box<Activation>,
+    reply: oneshot::Sender<Result<(), RequestError>>,
+}
+
+/// One person's connection, from the wish for it until another takes its place.
+struct Connection {
+    user: UserId,
+    record: Record,
+    tunnel: Tunnel,
+    ports: GatewayPorts,
+    key: Option<SigningKey>,
+    /// The machine's own words for its last fault.
+    fault: Option<Cause>,
+}
+
+impl<M: Machine> Control<M> {
+    /// A task that has nothing to do yet.
+    #[must_use]
+    pub fn new(machine: M, end: ControlEnd, log: LogRing, seeds: Seeds) -> Self {
+        let ControlEnd { requests, changes } = end;
+        Self {
+            machine,
+            requests,
+            changes,
+            log,
+            seeds,
+            connection: None,
+            next: None,
+            idle_since: SystemTime::now(),
         }
     }
+
+    /// Runs until `stop` is ready, then takes the connection down.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut stopping = false;
+        loop {
+            let wake = self.connection.as_ref().and_then(|connection| connection.tunnel.poll_timeout());
+            tokio::select! {
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    self.next = None;
+                    self.tell_tunnel(Command::Disconnect);
+                }
+                Some(request) = self.requests.recv(), if !stopping => self.handle_request(request),
+                event = self.machine.next_event() => self.handle_event(event),
+                () = until(wake.map(|(at, _)| at)) => {
+                    tracing::trace!(reason = ?wake.map(|(_, reason)| reason), "timer");
+                    self.handle_timeout();
+                }
+            }
+            if stopping && !self.is_busy() {
+                self.machine.close();
+                return;
+            }
+        }
+    }
+
+    fn handle_request(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::Connect { caller, activation, reply } => {
+                self.connect(Wish { caller, activation, reply });
+            }
+            ControlRequest::Disconnect { caller, reply } => drop(reply.send(self.disconnect(&caller))),
+            ControlRequest::Status { caller, reply } => drop(reply.send(self.status(&caller))),
+            ControlRequest::Active { reply } => {
+                let active = self.connection.as_ref().filter(|_| self.is_busy());
+                drop(reply.send(active.map(|connection| Active {
+                    user: connection.user.clone(),
+                    profile: connection.record.id,
+                })));
+            }
+        }
+    }
+
+    fn connect(&mut self, wish: Wish) {
+        let Wish { caller, activation, reply } = wish;
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.is_busy()) {
+            let refusal = if permit(&caller, Action::EndConnectionOf(&connection.user)).is_err() {
+                RequestError::NotPermitted
+            } else if connection.tunnel.status().target == TargetState::Down && self.next.is_none() {
+                // It is going down: this wish comes next, and its answer with it.
+                self.next = Some(Wish { caller, activation, reply });
+                return;
+            } else if connection.user == caller.user && connection.record.id == activation.record.id {
+                self.tell_tunnel(Command::Connect);
+                drop(reply.send(Ok(())));
+                return;
+            } else {
+                RequestError::Busy { active: connection.record.profile.name.clone() }
+            };
+            drop(reply.send(Err(refusal)));
+            return;
+        }
+        drop(reply.send(self.begin(caller, *activation)));
+    }
+
+    fn begin(&mut self, caller: Caller, activation: Activation) -> Result<(), RequestError> {
+        let Activation { record, engine } = activation;
+        // Asked here once more, next to the keys: what is used must be the caller's to use.
+        permit(&caller, Action::Use(&record.owner)).map_err(|_| RequestError::NotPermitted)?;
+        let seed =
+            (self.seeds)().ok_or_else(|| RequestError::Internal { detail: "no randomness".to_owned() })?;
+        self.log.belongs_to(Some(caller.user.clone()));
+        tracing::info!(user = %caller.user, profile = %record.profile.name, "connecting");
+        let tunnel = Tunnel::new(engine.tunnel, seed, Instant::now());
+        let (ports, key) = (engine.ports, engine.key);
+        self.connection = Some(Connection { user: caller.user, record, tunnel, ports, key, fault: None });
+        self.tell_tunnel(Command::Connect);
+        Ok(())
+    }
+
+    fn disconnect(&mut self, caller: &Caller) -> Result<(), RequestError> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        permit(caller, Action::EndConnectionOf(&connection.user)).map_err(|_| RequestError::NotPermitted)?;
+        tracing::info!(user = %caller.user, "disconnecting");
+        self.tell_tunnel(Command::Disconnect);
+        Ok(())
+    }
+
+    fn status(&mut self, caller: &Caller) -> Status {
+        let Some(connection) = &self.connection else { return Status::off(self.idle_since.into()) };
+        let cause = connection.tunnel.status().cause.map(|cause| {
+            cause_of(
+                &cause,
+                &Circumstances {
+                    host: connection.record.profile.gateway.as_str(),
+                    remote: connection.tunnel.gateway(),
+                    fault: connection.fault.as_ref(),
+                },
+            )
+        });
+        let (activity, drops) = (self.machine.activity(), self.machine.drops());
+        let status = Status {
+            profile: Some(connection.record.profile.name.clone()),
+            gateway: Some(connection.record.profile.gateway.clone()),
+            ..status::of_tunnel(&connection.tunnel, cause, activity, &drops, Moment::present())
+        };
+        match permit(caller, Action::InspectConnectionOf(&connection.user)) {
+            Ok(()) => status,
+            Err(_) => status::redacted(&status),
+        }
+    }
+
+    fn handle_event(&mut self, event: MachineEvent) {
+        let Some(connection) = &mut self.connection else { return };
+        let command = match event {
+            MachineEvent::Received { path, message } => {
+                connection.tunnel.handle_datagram(path, &message, Instant::now());
+                return self.settle();
+            }
+            MachineEvent::Resolved(result) => Command::Resolved(result),
+            MachineEvent::Configured(result) => Command::Configured(result.map_err(|fault| {
+                connection.fault = Some(fault.cause);
+                fault.error
+            })),
+            MachineEvent::Unconfigured => Command::Unconfigured,
+            MachineEvent::SequenceLow { spi_in } => Command::SequenceLow { spi_in },
+            MachineEvent::Stopped(cause) => {
+                tracing::error!(?cause, "the data plane has stopped");
+                connection.fault = Some(cause);
+                Command::DataPlaneLost
+            }
+        };
+        self.tell_tunnel(command);
+    }
+
+    fn handle_timeout(&mut self) {
+        let activity = self.machine.activity();
+        let Some(connection) = &mut self.connection else { return };
+        let now = Instant::now();
+        connection.tunnel.handle_activity(activity, now);
+        connection.tunnel.handle_timeout(now);
+        self.settle();
+    }
+
+    fn tell_tunnel(&mut self, command: Command) {
+        if let Some(connection) = &mut self.connection {
+            connection.tunnel.handle_command(command, Instant::now());
+            self.settle();
+        }
+    }
+
+    /// Does what the tunnel asks for, until it asks for nothing more.
+    fn settle(&mut self) {
+        let mut changed = false;
+        while let Some(connection) = &mut self.connection {
+            while let Some(transmit) = connection.tunnel.poll_transmit() {
+                self.machine.send(&transmit);
+            }
+            let Some(event) = connection.tunnel.poll_event() else { break };
+            changed = true;
+            self.act(event);
+        }
+        if changed {
+            // Nobody watching is no error.
+            let _ = self.changes.send(());
+        }
+    }
+
+    fn act(&mut self, event: Event) {
+        let Some(connection) = &mut self.connection else { return };
+        let answer = match event {
+            Event::Status(status) => {
+                tracing::info!(state = ?status.state, cause = status.cause.map(tracing::field::display), "tunnel");
+                if matches!(status.state, TunnelState::Off | TunnelState::Failed) {
+                    self.rest();
+                }
+                return;
+            }
+            Event::ResolveGateway => return self.machine.resolve(&connection.record.profile.gateway),
+            Event::OpenPath { gateway } => {
+                let opened = self.machine.open_path(gateway, connection.ports);
+                Command::PathOpened(opened.map_err(|fault| {
+                    connection.fault = Some(fault.cause);
+                    fault.error
+                }))
+            }
+            Event::SignAuth { link, request } => {
+                Command::Signed { link, signature: sign(connection.key.as_ref(), &request) }
+            }
+            Event::InstallChild(child) => return self.machine.install(*child),
+            Event::SendOn { spi_in } => return self.machine.send_on(spi_in),
+            Event::RemoveChild { spi_in, .. } => return self.machine.remove(spi_in),
+            Event::Configure(inner) => return self.machine.configure(Arc::clone(&inner)),
+            Event::Unconfigure => return self.machine.unconfigure(),
+        };
+        connection.tunnel.handle_command(answer, Instant::now());
+    }
+
+    /// The connection has ended: give back what it had, and see whether somebody waits for that.
+    fn rest(&mut self) {
+        self.machine.close();
+        self.log.belongs_to(None);
+        let ended = self.connection.as_ref().map(|connection| connection.tunnel.status().target);
+        if ended == Some(TargetState::Down) {
+            self.connection = None;
+            self.idle_since = SystemTime::now();
+        }
+        if let Some(Wish { caller, activation, reply }) = self.next.take() {
+            drop(reply.send(self.begin(caller, *activation)));
+        }
+    }
+
+    /// Whether there is a connection that is not at its end.
+    fn is_busy(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| {
+            !matches!(connection.tunnel.status().state, TunnelState::Off | TunnelState::Failed)
+        })
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn sign(key: Option<&SigningKey>, request: &SignRequest) -> Option<Vec<u8>> {
+    let signed = key?.sign(request.choice, &request.octets);
+    signed.inspect_err(|error| tracing::error!(%error, "the private key could not be used")).ok()
 }

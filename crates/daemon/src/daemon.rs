@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use evenkeel_platform::dirs::{self, DirError, InstanceLock, LockError};
 use evenkeel_platform::dns::{DnsManager, DnsOutcome, DnsSystem};
@@ -9,12 +10,18 @@ use evenkeel_platform::ipc_transport::{Access, BindError, Listener};
 use evenkeel_platform::routes::{Recovered, RouteError, RouteManager};
 use evenkeel_platform::service::ServiceManager;
 use evenkeel_platform::user::UserId;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::args::Args;
-use crate::control::{self, ControlHandle};
+use crate::control::{Control, ControlHandle};
 use crate::logging::LogRing;
+use crate::machine::LocalMachine;
 use crate::profiles::{Profiles, ProfilesError};
 use crate::server::{self, Services};
+
+/// How long the connection may take to be taken down when the daemon stops.
+const LAST_WORDS: Duration = Duration::from_secs(25);
 
 /// Where this daemon keeps things and listens.
 #[derive(Clone, Debug)]
@@ -79,7 +86,12 @@ pub async fn run(places: Places, log: LogRing, stop: impl Future<Output = ()>) -
         tracing::error!(%document, "a profile can't be read; it is left as it is");
     }
     let (control, end) = ControlHandle::pair();
-    let controlling = tokio::spawn(control::run(end));
+    let (stopping, stopped) = oneshot::channel::<()>();
+    let task = Control::new(LocalMachine::new(routes, dns), end, log.clone(), fresh_seed);
+    let controlling = tokio::spawn(task.run(async move {
+        // The sender is used or dropped: both mean stop.
+        let _ = stopped.await;
+    }));
 
     let listener = Listener::bind(&places.endpoint, Access::AnyLocalUser)?;
     tracing::info!(endpoint = %places.endpoint.display(), version = env!("CARGO_PKG_VERSION"), "ready");
@@ -91,7 +103,11 @@ pub async fn run(places: Places, log: LogRing, stop: impl Future<Output = ()>) -
     }
     tracing::info!("stopping");
     tell_service_manager(ServiceManager::stopping);
-    controlling.abort();
+    drop(stopping);
+    // Longer than every bound inside; what is left undone is in the journals.
+    if timeout(LAST_WORDS, controlling).await.is_err() {
+        tracing::error!("the connection could not be taken down in time");
+    }
     Ok(())
 }
 
@@ -116,4 +132,10 @@ fn tell_service_manager(
     if let Err(error) = ServiceManager::from_environment().and_then(|manager| what(&manager)) {
         tracing::debug!(%error, "the service manager was not told");
     }
+}
+
+/// Randomness for one connection; everything random in it comes from this.
+fn fresh_seed() -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).ok().map(|()| seed)
 }

@@ -8,6 +8,7 @@
 //! | [`profiles`] | profiles on disk, their secrets in the vault |
 //! | [`server`] | clients and their requests |
 //! | [`control`] | the task that owns the connection |
+//! | [`machine`] | sockets, packet threads, routes, DNS |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
 
 #![forbid(unsafe_code)]
@@ -17,5 +18,6 @@ pub mod args;
 pub mod control;
 pub mod daemon;
 pub mod logging;
+pub mod machine;
 pub mod profiles;
 pub mod server;

@@ -39,6 +39,9 @@ pub enum PathError {
     /// The system forbids it, or is out of sockets.
     #[error("refused by the operating system")]
     Refused,
+    /// There is nothing to put packets into: no tunnel interface, no threads.
+    #[error("the data plane could not be started")]
+    NoDataPlane,
 }
 
 /// Why this machine's network could not be configured.
@@ -58,15 +61,14 @@ pub enum ConfigureError {
     Unsupported,
 }
 
-/// What to do about a cause.
+/// What to do about a cause, once the connection has been up. Before that a person is there to decide, and only other
+/// addresses are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Remedy {
     /// Another address of the gateway may do better; with none left, pause and begin again.
     NextAddress,
     /// The same again later may do better.
     Retry,
-    /// It has worked with this gateway and this profile before, so it may again; if it never has, give up.
-    RetryIfEverUp,
     /// Trying again can't help, or would lock an account out, or would talk to an impostor: a person must act.
     GiveUp,
 }
@@ -75,17 +77,20 @@ impl Cause {
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             Self::Resolve(_) => Remedy::Retry,
-            Self::Path(_) => Remedy::NextAddress,
+            Self::Path(PathError::NoRoute | PathError::Refused) => Remedy::NextAddress,
+            Self::Path(PathError::NoDataPlane) => Remedy::GiveUp,
             Self::Configure(_) => Remedy::GiveUp,
             Self::Session(failure) => match failure {
                 Failure::NoResponse { .. } => Remedy::NextAddress,
-                Failure::PeerClosed | Failure::PeerDead | Failure::RekeyRefused => Remedy::Retry,
-                Failure::InternalAddressFailure
+                Failure::PeerClosed
+                | Failure::PeerDead
+                | Failure::RekeyRefused
+                | Failure::InternalAddressFailure
                 | Failure::NoAdditionalSas
                 | Failure::UnexpectedNotify(_)
                 | Failure::Malformed(_)
                 | Failure::ProtocolViolation(_)
-                | Failure::KeyExchange(_) => Remedy::RetryIfEverUp,
+                | Failure::KeyExchange(_) => Remedy::Retry,
                 Failure::LocalClose
                 | Failure::NoProposalChosen
                 | Failure::InvalidKe(_)

@@ -10,6 +10,8 @@ use evenkeel_ipsec::ike::ClientConfig;
 pub struct TunnelConfig {
     /// The IKE SA: identities, credentials, proposals, selectors, timers.
     pub client: Arc<ClientConfig>,
+    /// Use our address on the path as IDi in place of `client.local_id`: for a profile that names none.
+    pub identify_by_address: bool,
     /// What the profile says about the inner network, over what the gateway says.
     pub overrides: Overrides,
 }

@@ -78,6 +78,8 @@ pub enum Command {
     Configured(Result<(), ConfigureError>),
     /// Answers [`Event::Unconfigure`]. What could not be restored is the owner's to log: there is nobody to ask again.
     Unconfigured,
+    /// The data plane is gone: nothing can be carried any more.
+    DataPlaneLost,
     /// The data plane is running out of sequence numbers on this CHILD SA.
     SequenceLow {
         /// Its inbound SPI.

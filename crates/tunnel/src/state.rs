@@ -56,6 +56,8 @@ pub struct Status {
     pub state: TunnelState,
     /// Since when it is so.
     pub since: Instant,
+    /// Whether it has been up since the person asked for it: then it is kept up, and what is under way is a reconnect.
+    pub has_been_up: bool,
     /// What last went wrong; cleared when the tunnel comes up.
     pub cause: Option<Arc<Cause>>,
 }

@@ -37,6 +37,8 @@ pub struct Tunnel {
     /// The gateway's addresses, the one that last worked first.
     known: Vec<IpAddr>,
     backoff: Backoff,
+    /// The address that was tried last.
+    tried: Option<IpAddr>,
     /// Whether this wish has ever been fulfilled.
     ever_up: bool,
     keepalive: Keepalive,
@@ -62,6 +64,7 @@ impl Tunnel {
             leaving: Vec::new(),
             network: Network::Untouched,
             known: Vec::new(),
+            tried: None,
             backoff: Backoff::default(),
             ever_up: false,
             keepalive: Keepalive::new(now),
@@ -97,6 +100,7 @@ impl Tunnel {
             }
             Command::Configured(result) => self.configured(result, now),
             Command::Unconfigured => self.unconfigured(),
+            Command::DataPlaneLost => self.data_plane_lost(now),
             Command::SequenceLow { spi_in } => {
                 for link in self.links_mut() {
                     link.session.handle_sequence_low(spi_in, now);
@@ -183,7 +187,19 @@ impl Tunnel {
     /// Wish and fact.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status { target: self.target, state: self.reported, since: self.since, cause: self.cause.clone() }
+        Status {
+            target: self.target,
+            state: self.reported,
+            since: self.since,
+            has_been_up: self.ever_up,
+            cause: self.cause.clone(),
+        }
+    }
+
+    /// The gateway's address that was tried last.
+    #[must_use]
+    pub fn gateway(&self) -> Option<IpAddr> {
+        self.tried
     }
 
     /// The IKE SA in use, once it is authenticated.

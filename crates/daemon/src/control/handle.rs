@@ -2,9 +2,9 @@
 
 use evenkeel_ipc::{RequestError, Status};
 use evenkeel_platform::user::UserId;
-use evenkeel_profile::Secrets;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::engine::Engine;
 use crate::access::Caller;
 use crate::profiles::{Record, RecordId};
 
@@ -43,12 +43,12 @@ pub enum ControlRequest {
     },
 }
 
-/// A profile to connect with, its secrets opened.
+/// A profile to connect with, ready to be used.
 pub struct Activation {
     /// The profile.
     pub record: Record,
-    /// What it connects with.
-    pub secrets: Secrets,
+    /// What the engine runs on, keys included.
+    pub engine: Engine,
 }
 
 /// The profile in use.

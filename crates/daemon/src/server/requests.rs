@@ -5,12 +5,13 @@ use std::sync::Arc;
 use evenkeel_ipc::{
     LogLevel, LogLine, Ownership as Whose, ProfileDetails, ProfileSummary, Request, RequestError, Response,
 };
+use evenkeel_platform::trust;
 use evenkeel_profile::{Method, Profile, ProfileName, Secret, Secrets};
 use tracing::Level;
 
 use super::Services;
 use crate::access::{Action, Caller, Denied, Ownership, permit};
-use crate::control::{Activation, Active};
+use crate::control::{Activation, Active, Engine};
 use crate::logging::Entry;
 use crate::profiles::{Profiles, ProfilesError, Record, StoreError};
 
@@ -113,10 +114,8 @@ impl Services {
                 if let (Some(given), Method::EapMschapv2 | Method::Psk) = (given, method) {
                     secrets.set(method.secret(), given);
                 }
-                if secrets.of(method.secret()).is_none_or(Secret::is_empty) {
-                    return Err(RequestError::SecretNeeded { secret: method.secret() });
-                }
-                Ok(Activation { record, secrets })
+                let engine = Engine::new(&record.profile, &secrets, trust::system_roots)?;
+                Ok(Activation { record, engine })
             })
             .await?;
         self.control.connect(caller.clone(), activation).await?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Configuration of the initiator.
+#[derive(Clone)]
 pub struct ClientConfig {
     /// IDi.
     pub local_id: Id,
@@ -40,6 +41,7 @@ pub struct ClientConfig {
 }
 
 /// How the client authenticates.
+#[derive(Clone)]
 pub enum LocalAuth {
     /// Pre-shared key.
     Psk(Secret),
@@ -60,6 +62,7 @@ pub enum LocalAuth {
 }
 
 /// How the gateway must authenticate.
+#[derive(Clone)]
 pub enum PeerAuth {
     /// Pre-shared key.
     Psk(Secret),

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use evenkeel_ipsec::ike::ClientConfig;
+use evenkeel_ipsec::wire::Id;
+
 use super::Tunnel;
 use crate::cause::{Cause, PathError, Remedy, ResolveError};
 use crate::defaults;
@@ -69,28 +72,37 @@ impl Tunnel {
     pub(super) fn start_link(&mut self, path: OpenedPath, now: Instant) -> Box<Link> {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        Box::new(Link::connect(id, &self.config.client, path, self.rng.fork(), now))
+        let mut client = Arc::clone(&self.config.client);
+        if self.config.identify_by_address {
+            let local_id = match path.nat.local.ip() {
+                IpAddr::V4(address) => Id::Ipv4(address),
+                IpAddr::V6(address) => Id::Ipv6(address),
+            };
+            client = Arc::new(ClientConfig { local_id, ..(*client).clone() });
+        }
+        Box::new(Link::connect(id, &client, path, self.rng.fork(), now))
     }
 
     /// An attempt has failed before there was a CHILD SA.
     pub(super) fn connecting_failed(&mut self, cause: Cause, mut candidates: Candidates, now: Instant) {
         tracing::info!(%cause, "could not connect");
-        let next = match cause.remedy() {
-            Remedy::NextAddress => {
-                candidates.advance();
-                candidates
-            }
-            Remedy::Retry => Candidates::new(&[]),
-            Remedy::RetryIfEverUp if self.ever_up => Candidates::new(&[]),
-            Remedy::RetryIfEverUp | Remedy::GiveUp => return self.give_up(cause, now),
-        };
-        self.cause = Some(Arc::new(cause));
-        self.next_candidate(next, now);
+        let remedy = cause.remedy();
+        candidates.advance();
+        if remedy == Remedy::NextAddress && candidates.current().is_some() {
+            self.cause = Some(Arc::new(cause));
+            self.next_candidate(candidates, now);
+        } else if remedy == Remedy::GiveUp || !self.ever_up {
+            self.give_up(cause, now);
+        } else {
+            self.cause = Some(Arc::new(cause));
+            self.pause(now);
+        }
     }
 
     fn next_candidate(&mut self, candidates: Candidates, now: Instant) {
         match candidates.current() {
             Some(gateway) => {
+                self.tried = Some(gateway);
                 self.events.push_back(Event::OpenPath { gateway });
                 self.phase = Phase::ExpectPath(candidates);
             }

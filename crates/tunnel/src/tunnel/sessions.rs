@@ -276,7 +276,7 @@ impl Tunnel {
         }
         match remedy {
             Remedy::GiveUp => self.give_up(cause, now),
-            Remedy::NextAddress | Remedy::Retry | Remedy::RetryIfEverUp => {
+            Remedy::NextAddress | Remedy::Retry => {
                 self.cause = Some(Arc::new(cause));
                 // A gateway that restarted is back at once; one that keeps failing us is given time.
                 if now.saturating_duration_since(self.since) >= defaults::STABLE_AFTER {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Tunnel;
-use crate::cause::Cause;
+use crate::cause::{Cause, PathError};
 use crate::defaults;
 use crate::link::Link;
 use crate::phase::{Leaving, Phase, Reauthentication};
@@ -37,6 +37,19 @@ impl Tunnel {
         self.target = TargetState::Down;
         self.cause = None;
         self.take_down(Phase::ExpectClosed, now);
+    }
+
+    /// There is nothing to put packets into any more.
+    pub(super) fn data_plane_lost(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Off | Phase::ExpectClosed | Phase::Failed => {}
+            Phase::ExpectAddresses { .. }
+            | Phase::ExpectPath(_)
+            | Phase::ExpectChild(..)
+            | Phase::ExpectConfigured(_)
+            | Phase::Up(_)
+            | Phase::ExpectRetry { .. } => self.give_up(PathError::NoDataPlane.into(), now),
+        }
     }
 
     /// Stops trying; the cause stays visible.

@@ -252,31 +252,48 @@ fn a_person_can_try_again_after_a_failure() {
 }
 
 #[test]
-fn while_nobody_answers_the_cause_is_visible_and_pauses_grow() {
-    let mut world = World::new(Setup { addresses: vec![(gateway(10), false)], ..Setup::default() });
+fn a_gateway_that_never_answered_is_given_up_after_one_round() {
+    let mut world =
+        World::new(Setup { addresses: vec![(gateway(1), false), (gateway(2), false)], ..Setup::default() });
+    let asked = world.now;
     world.command(Command::Connect);
-    let mut rounds = Vec::new();
-    for _ in 0..7 {
+    assert!(world.run_until(5 * MINUTE, |world| world.state() == TunnelState::Failed));
+    assert!(world.now - asked < Duration::from_secs(35), "a person waits for this");
+    assert!(matches!(
+        world.tunnel.status().cause.as_deref(),
+        Some(Cause::Session(Failure::NoResponse { port: 500, .. }))
+    ));
+    assert!(world.is_clean());
+    assert!(world.tunnel.poll_timeout().is_none());
+}
+
+#[test]
+fn after_a_loss_the_cause_is_visible_while_pauses_grow() {
+    let mut world = World::new(Setup::default());
+    world.connect();
+    world.gateways.clear();
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
         assert!(world.run_until(5 * MINUTE, World::is_waiting));
-        assert!(matches!(
-            world.tunnel.status().cause.as_deref(),
-            Some(Cause::Session(Failure::NoResponse { port: 500, .. }))
-        ));
+        assert!(world.tunnel.status().cause.is_some() && world.tunnel.status().has_been_up);
         let paused = world.now;
         assert!(world.run_until(5 * MINUTE, |world| !world.is_waiting()));
-        rounds.push(world.now - paused);
+        pauses.push(world.now - paused);
     }
-    assert!(rounds.windows(2).all(|pair| pair[1] > pair[0] || pair[1] >= MINUTE), "{rounds:?}");
+    assert!(pauses.windows(2).all(|pair| pair[1] > pair[0] || pair[1] >= MINUTE), "{pauses:?}");
     assert!(world.is_clean());
 }
 
 #[test]
 fn a_wish_renewed_during_a_pause_is_followed_at_once() {
     let mut world = World::new(Setup::default());
+    world.connect();
     world.unroutable.insert(gateway(10));
-    world.command(Command::Connect);
+    world.gateway_does(|session, now| session.close(now));
+    assert!(world.run_until(5 * MINUTE, |world| {
+        matches!(world.tunnel.status().cause.as_deref(), Some(Cause::Path(PathError::NoRoute)))
+    }));
     assert!(world.run_until(MINUTE, World::is_waiting));
-    assert!(matches!(world.tunnel.status().cause.as_deref(), Some(Cause::Path(PathError::NoRoute))));
     world.unroutable.clear();
     let asked = world.now;
     world.connect();
@@ -303,17 +320,16 @@ fn a_gateway_that_stays_away_gives_the_network_back_and_is_looked_up_again() {
 }
 
 #[test]
-fn a_resolver_that_is_down_is_asked_again() {
-    let mut world = World::new(Setup::default());
-    world.resolver = Err(ResolveError::Unavailable);
-    world.command(Command::Connect);
-    assert!(world.run_until(MINUTE, World::is_waiting));
-    assert!(matches!(
-        world.tunnel.status().cause.as_deref(),
-        Some(Cause::Resolve(ResolveError::Unavailable))
-    ));
-    world.resolver = Ok(vec![gateway(10)]);
-    assert!(world.run_until(MINUTE, World::is_up));
+fn a_name_without_an_address_is_given_up_with_the_reason() {
+    for error in [ResolveError::NotFound, ResolveError::Unavailable] {
+        let mut world = World::new(Setup::default());
+        world.resolver = Err(error);
+        world.command(Command::Connect);
+        assert!(world.run_until(MINUTE, |world| world.state() == TunnelState::Failed));
+        assert!(matches!(world.tunnel.status().cause.as_deref(), Some(Cause::Resolve(got)) if *got == error));
+        world.resolver = Ok(vec![gateway(10)]);
+        world.connect();
+    }
 }
 
 #[test]

@@ -101,7 +101,11 @@ impl World {
             fragment_size: 1280,
             legacy_sha1: false,
         };
-        let config = TunnelConfig { client: Arc::new(client), overrides: Overrides::default() };
+        let config = TunnelConfig {
+            client: Arc::new(client),
+            identify_by_address: false,
+            overrides: Overrides::default(),
+        };
         let live = setup.addresses.iter().filter(|(_, alive)| *alive);
         Self {
             now,

@@ -1,0 +1,92 @@
+//! What the control task needs of the machine that it runs on.
+//!
+//! The task decides, the machine does. [`LocalMachine`](crate::machine::LocalMachine) does it for real; tests have one
+//! of straw.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use evenkeel_ipc::Cause;
+use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
+use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_profile::Host;
+use evenkeel_tunnel::{
+    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, ResolveError,
+};
+
+/// Sockets, packet threads, name resolution, routes and DNS.
+pub trait Machine: Send {
+    /// Looks a name up; answered by [`MachineEvent::Resolved`].
+    fn resolve(&mut self, host: &Host);
+
+    /// Opens sockets towards a gateway, in place of those towards another.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    fn open_path(&mut self, gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>>;
+
+    /// Sends a datagram, or loses it.
+    fn send(&mut self, transmit: &Transmit);
+
+    /// Gives a CHILD SA to the data plane.
+    fn install(&mut self, child: ChildInstalled);
+
+    /// Sends on this CHILD SA from here on.
+    fn send_on(&mut self, spi_in: EspSpi);
+
+    /// Takes a CHILD SA from the data plane.
+    fn remove(&mut self, spi_in: EspSpi);
+
+    /// Configures the network; answered by [`MachineEvent::Configured`].
+    fn configure(&mut self, inner: Arc<InnerNetwork>);
+
+    /// Restores the network; answered by [`MachineEvent::Unconfigured`].
+    fn unconfigure(&mut self);
+
+    /// When traffic last flowed.
+    fn activity(&mut self) -> Activity;
+
+    /// Packets that the data plane dropped before or after any SA, by reason, zeros left out.
+    fn drops(&self) -> Vec<(&'static str, u64)>;
+
+    /// Closes sockets and device. Routes and DNS have been restored before.
+    fn close(&mut self);
+
+    /// The next event. Must be cancel safe.
+    fn next_event(&mut self) -> impl Future<Output = MachineEvent> + Send;
+}
+
+/// An error as the tunnel takes it, with what there is to say about it to a person.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault<E> {
+    /// For the tunnel.
+    pub error: E,
+    /// For the status.
+    pub cause: Cause,
+}
+
+/// What the machine has to say.
+#[derive(Debug)]
+pub enum MachineEvent {
+    /// A name was looked up.
+    Resolved(Result<Vec<IpAddr>, ResolveError>),
+    /// An IKE message arrived, its non-ESP marker stripped.
+    Received {
+        /// Where it came along.
+        path: Path,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// The network is configured, or as it was.
+    Configured(Result<(), Fault<ConfigureError>>),
+    /// The network is as it was.
+    Unconfigured,
+    /// The sequence numbers of a CHILD SA are running out.
+    SequenceLow {
+        /// Its inbound SPI.
+        spi_in: EspSpi,
+    },
+    /// The data plane has stopped and carries nothing any more.
+    Stopped(Cause),
+}

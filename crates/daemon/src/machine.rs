@@ -1,0 +1,265 @@
+//! The machine as it is: sockets, packet threads, name resolution, routes and DNS, all through `platform`.
+
+mod activity;
+mod network;
+mod resolver;
+mod sockets;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use evenkeel_datapath::{ChildSas, DataPlane, DataPlaneConfig, MssClamp, PeerAddress, PlaneDrop, PlaneEvent};
+use evenkeel_ipc::Cause;
+use evenkeel_ipsec::crypto::UnixTime;
+use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
+use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_platform::dns::DnsManager;
+use evenkeel_platform::routes::RouteManager;
+use evenkeel_platform::tun::{Tun, TunConfig};
+use evenkeel_profile::Host;
+use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, OpenedPath, PathError};
+use tokio::sync::mpsc;
+
+use crate::control::{Fault, Machine, MachineEvent};
+use activity::ActivityLog;
+use network::NetworkTask;
+use resolver::Resolver;
+use sockets::Sockets;
+
+/// Name of the tunnel device, where the system lets us choose.
+const DEVICE: &str = "evenkeel0";
+/// MTU of the device until the suite is known: what every path takes.
+const FIRST_MTU: u16 = 1280;
+/// Events of the packet threads that wait for the control task. IKE is a handful of messages; more is a flood, and is
+/// lost as in any full receive buffer.
+const PLANE_EVENTS: usize = 256;
+
+/// This machine.
+pub struct LocalMachine {
+    resolver: Resolver,
+    network: NetworkTask,
+    sockets: Option<Sockets>,
+    plane: Option<Plane>,
+}
+
+/// Device and packet threads. They outlive a change of sockets, so that what goes through the tunnel survives one.
+struct Plane {
+    plane: DataPlane,
+    device: String,
+    events: mpsc::Receiver<PlaneEvent>,
+    activity: ActivityLog,
+}
+
+impl LocalMachine {
+    /// Takes over routes and DNS, which an earlier run's leavings have been removed from.
+    #[must_use]
+    pub fn new(routes: RouteManager, dns: DnsManager) -> Self {
+        Self {
+            resolver: Resolver::default(),
+            network: NetworkTask::start(routes, dns),
+            sockets: None,
+            plane: None,
+        }
+    }
+
+    fn started(&mut self) -> Option<&mut Plane> {
+        self.plane.as_mut()
+    }
+}
+
+impl Machine for LocalMachine {
+    fn resolve(&mut self, host: &Host) {
+        self.resolver.ask(host);
+    }
+
+    fn open_path(&mut self, gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>> {
+        let sockets = Sockets::open(gateway, ports)?;
+        match &self.plane {
+            Some(started) => started.plane.set_socket(sockets.nat().clone()),
+            None => self.plane = Some(Plane::start(&sockets)?),
+        }
+        let opened = OpenedPath {
+            init: sockets.init_path(),
+            nat: sockets.nat_path(),
+            path_mtu: sockets.path_mtu(),
+            wall: wall_clock(),
+        };
+        self.sockets = Some(sockets);
+        Ok(opened)
+    }
+
+    fn send(&mut self, transmit: &Transmit) {
+        // A session that takes its leave on a path that was given up says goodbye to nobody.
+        if let Some(sockets) = &self.sockets {
+            sockets.send(transmit);
+        }
+    }
+
+    fn install(&mut self, child: ChildInstalled) {
+        let ChildInstalled { inbound, outbound, send_now, .. } = child;
+        if let Some(started) = self.started() {
+            started.plane.install(ChildSas { inbound, outbound, send_now, peer: PeerAddress::Connected });
+        }
+    }
+
+    fn send_on(&mut self, spi_in: EspSpi) {
+        if let Some(started) = self.started() {
+            started.plane.send_on(spi_in);
+        }
+    }
+
+    fn remove(&mut self, spi_in: EspSpi) {
+        if let Some(started) = self.started() {
+            started.plane.remove(spi_in);
+        }
+    }
+
+    fn configure(&mut self, inner: Arc<InnerNetwork>) {
+        let Some(started) = &self.plane else { return };
+        started.plane.set_mss(MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 });
+        self.network.apply(started.device.clone(), inner);
+        // IKE has moved to the NAT-traversal port for good.
+        if let Some(sockets) = &mut self.sockets {
+            sockets.close_init();
+        }
+    }
+
+    fn unconfigure(&mut self) {
+        self.network.revert();
+    }
+
+    fn activity(&mut self) -> Activity {
+        let now = Instant::now();
+        self.started().map_or_else(Activity::default, |started| {
+            let sent = started.plane.snapshot().outbound.packets_sent;
+            started.activity.look(sent, now)
+        })
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        let Some(started) = &self.plane else { return Vec::new() };
+        let stats = started.plane.snapshot();
+        // What an SA refused is in the SA's own counters.
+        let own = |reason: &PlaneDrop| !matches!(reason, PlaneDrop::Seal | PlaneDrop::Open);
+        let counted =
+            PlaneDrop::ALL.into_iter().filter(own).map(|reason| (reason.name(), stats.dropped(reason)));
+        counted.filter(|(_, count)| *count != 0).collect()
+    }
+
+    fn close(&mut self) {
+        self.resolver.forget();
+        self.sockets = None;
+        self.plane = None;
+    }
+
+    async fn next_event(&mut self) -> MachineEvent {
+        loop {
+            tokio::select! {
+                resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
+                outcome = self.network.outcome() => return outcome,
+                (path, message) = received(&mut self.sockets) => return MachineEvent::Received { path, message },
+                event = plane_event(&mut self.plane) => {
+                    if let Some(event) = self.follow_up(event) {
+                        return event;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl LocalMachine {
+    /// What the control task hears of an event of the packet threads.
+    fn follow_up(&mut self, event: PlaneEvent) -> Option<MachineEvent> {
+        match event {
+            // The socket is connected: nobody but the gateway's address gets through to here.
+            PlaneEvent::Control { message, .. } => {
+                let path = self.sockets.as_ref()?.nat_path();
+                Some(MachineEvent::Received { path, message })
+            }
+            PlaneEvent::EspSeen { .. } => {
+                let started = self.plane.as_mut()?;
+                started.activity.received(Instant::now());
+                None
+            }
+            PlaneEvent::SequenceLow { spi_in } => Some(MachineEvent::SequenceLow { spi_in }),
+            PlaneEvent::UnknownSpi { spi, .. } => {
+                tracing::debug!(%spi, "ESP for an SA that is not there");
+                None
+            }
+            PlaneEvent::PeerMoved { .. } => None,
+            PlaneEvent::TooBig { esp_len } => {
+                tracing::debug!(esp_len, "a packet is too long for the path");
+                None
+            }
+            PlaneEvent::Trouble(error) => {
+                tracing::debug!(%error, "packets could not be sent or received");
+                None
+            }
+            PlaneEvent::Stopped(error) => {
+                Some(MachineEvent::Stopped(Cause::DataPlaneFailed { detail: error.to_string() }))
+            }
+        }
+    }
+}
+
+impl Plane {
+    fn start(sockets: &Sockets) -> Result<Self, Fault<PathError>> {
+        let tun = open_device().map_err(|error| no_device(&error))?;
+        let device = tun.name().map_err(|error| no_device(&error))?;
+        let (sender, events) = mpsc::channel(PLANE_EVENTS);
+        let config = DataPlaneConfig {
+            mss: MssClamp::for_mtu(FIRST_MTU),
+            events: Box::new(move |event| drop(sender.try_send(event))),
+        };
+        let plane = DataPlane::start(tun, sockets.nat().clone(), config).map_err(|error| Fault {
+            error: PathError::NoDataPlane,
+            cause: Cause::DataPlaneFailed { detail: error.to_string() },
+        })?;
+        Ok(Self { plane, device, events, activity: ActivityLog::default() })
+    }
+}
+
+/// By our name, or by the system's choice where another has it.
+fn open_device() -> io::Result<Tun> {
+    let named = |name: Option<String>| Tun::open(&TunConfig { name, mtu: FIRST_MTU, offload: true });
+    match named(Some(DEVICE.to_owned())) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => named(None),
+        result => result,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has more to say than we can name")]
+fn no_device(error: &io::Error) -> Fault<PathError> {
+    let cause = match error.kind() {
+        io::ErrorKind::PermissionDenied => Cause::DaemonNotPermitted { what: "tun".to_owned() },
+        io::ErrorKind::Unsupported => Cause::Unsupported { what: "tun".to_owned() },
+        _ => Cause::TunUnavailable { detail: error.to_string() },
+    };
+    Fault { error: PathError::NoDataPlane, cause }
+}
+
+async fn received(sockets: &mut Option<Sockets>) -> (Path, Vec<u8>) {
+    match sockets {
+        Some(sockets) => sockets.receive_init().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn plane_event(plane: &mut Option<Plane>) -> PlaneEvent {
+    match plane {
+        Some(started) => match started.events.recv().await {
+            Some(event) => event,
+            // The threads are gone, and have said so.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Seconds since 1970, for certificates.
+fn wall_clock() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
