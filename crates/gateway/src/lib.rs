@@ -8,6 +8,7 @@
 //! * [`gateway`] joins the IKE responder, ESP and the inner network, without sockets and without a clock.
 //! * [`link`] is the network on the outside, as bad as a test wants it.
 //! * [`server`] is the event loop with the sockets; [`control`] lets tests look in and turn faults on and off.
+//! * `tun_plane` puts the product's data plane and a TUN device in the inner network's place, for benchmarks.
 //! * [`config`] is the configuration file; [`demo`] writes one, with keys and a fitting client profile.
 
 #![forbid(unsafe_code)]
@@ -21,9 +22,11 @@ pub mod inner;
 pub mod link;
 pub mod server;
 mod sockets;
+mod tun_plane;
 
 pub use engine::EngineError;
 pub use sockets::ListenError;
+pub use tun_plane::TunError;
 
 /// What everyone who starts it should read.
 pub const BANNER: &str = "Evenkeel practice gateway: NOT FOR PRODUCTION. It keeps passwords in clear and can be told to \

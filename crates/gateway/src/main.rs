@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use evenkeel_gateway::config::GatewayConfig;
+use evenkeel_gateway::config::{GatewayConfig, TunSettings};
 use evenkeel_gateway::demo::{self, DemoOptions};
 use evenkeel_gateway::server::{Ready, Server};
 use evenkeel_gateway::{BANNER, control};
@@ -64,6 +64,12 @@ struct Serve {
     /// Unix socket for status, faults and commands, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Make this TUN device and use the system's network instead of the built-in one; needs privileges.
+    #[arg(long, value_name = "NAME")]
+    tun: Option<String>,
+    /// MTU of the TUN device.
+    #[arg(long, value_name = "BYTES", requires = "tun")]
+    tun_mtu: Option<u16>,
     /// Write the line that says "ready" to this file, or to this file descriptor as /dev/fd/N, instead of to the
     /// standard output.
     #[arg(long, value_name = "FILE")]
@@ -139,6 +145,10 @@ impl Serve {
         listen.nat_port = self.nat_port.unwrap_or(listen.nat_port);
         if self.control.is_some() {
             listen.control.clone_from(&self.control);
+        }
+        if let Some(name) = &self.tun {
+            let mtu = self.tun_mtu.unwrap_or(TunSettings::DEFAULT_MTU);
+            config.tun = Some(TunSettings { name: name.clone(), mtu });
         }
         Ok(config)
     }

@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use evenkeel_datapath::PlaneEvent;
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::Framing;
 use evenkeel_platform::ipc_transport::BindError;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::GatewayConfig;
 use crate::control::{self, Answer, Asked, Listening, Request};
 use crate::engine::EngineError;
 use crate::gateway::Gateway;
 use crate::sockets::{ListenError, Sockets};
+use crate::tun_plane::{TunError, TunPlane};
 
 /// How long clients have to acknowledge the goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -29,6 +31,9 @@ pub enum StartError {
     /// UDP.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// TUN mode.
+    #[error(transparent)]
+    Tun(#[from] TunError),
     /// The control socket.
     #[error("control socket")]
     Control(#[from] BindError),
@@ -54,6 +59,8 @@ pub struct Ready {
 pub struct Server {
     gateway: Gateway,
     sockets: Sockets,
+    /// Has the port with the non-ESP marker, if there is one.
+    tun: Option<TunPlane>,
     control: Option<(mpsc::Receiver<Asked>, Listening)>,
     ready: Ready,
 }
@@ -62,22 +69,23 @@ impl Server {
     /// Binds everything. Needs a tokio runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
         let listen = config.listen.clone();
-        let sockets = Sockets::bind(&listen)?;
+        let tun = config.tun.as_ref().map(|settings| TunPlane::start(settings, &listen)).transpose()?;
+        let sockets = if tun.is_some() { Sockets::bind_bare(&listen)? } else { Sockets::bind(&listen)? };
         let control = listen.control.as_deref().map(control::listen).transpose()?;
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::Random)?;
         let gateway = Gateway::new(config, seed, wall_clock(), Instant::now())?;
         let with_framing = |wanted| {
             let of_framing = sockets.addresses().filter(move |(framing, _)| *framing == wanted);
-            of_framing.map(|(_, address)| address).collect()
+            of_framing.map(|(_, address)| address)
         };
         let ready = Ready {
-            ike: with_framing(Framing::Bare),
-            nat: with_framing(Framing::NonEspMarker),
+            ike: with_framing(Framing::Bare).collect(),
+            nat: with_framing(Framing::NonEspMarker).chain(tun.as_ref().map(TunPlane::local)).collect(),
             control: listen.control,
             pid: std::process::id(),
         };
-        Ok(Self { gateway, sockets, control, ready })
+        Ok(Self { gateway, sockets, tun, control, ready })
     }
 
     /// Where it can be reached.
@@ -110,9 +118,7 @@ impl Server {
 
     /// Sends what is ready, then waits for datagrams or for the next thing that is due.
     async fn turn(&mut self) {
-        while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
-            self.sockets.send(&transmit).await;
-        }
+        self.send_all().await;
         let due = self.gateway.poll_timeout(Instant::now());
         let gateway = &mut self.gateway;
         let received = self.sockets.receive(|path, datagram| {
@@ -120,7 +126,43 @@ impl Server {
         });
         tokio::select! {
             () = received => {}
+            event = next_event(&mut self.tun) => self.handle_plane_event(event),
             () = sleep_until(due) => self.gateway.handle_timeout(Instant::now()),
+        }
+    }
+
+    async fn send_all(&mut self) {
+        while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
+            match &self.tun {
+                Some(tun) if transmit.path.framing == Framing::NonEspMarker => tun.send(&transmit),
+                Some(_) | None => self.sockets.send(&transmit).await,
+            }
+        }
+        while let Some(command) = self.gateway.poll_command() {
+            if let Some(tun) = &self.tun {
+                tun.apply(command);
+            }
+        }
+    }
+
+    fn handle_plane_event(&mut self, event: PlaneEvent) {
+        let (Some(tun), now) = (&self.tun, Instant::now()) else { return };
+        match event {
+            PlaneEvent::Control { from, to: _, message } => {
+                let path = tun.path_from(from);
+                self.gateway.handle_datagram(path, &mut path.frame(&message).payload, now);
+            }
+            PlaneEvent::EspSeen { spi_in } => self.gateway.handle_esp_seen(spi_in, now),
+            PlaneEvent::SequenceLow { spi_in } => self.gateway.handle_sequence_low(spi_in, now),
+            PlaneEvent::PeerMoved { spi_in, peer } => {
+                self.gateway.handle_client_moved(spi_in, tun.path_from(peer));
+            }
+            PlaneEvent::UnknownSpi { .. } | PlaneEvent::TooBig { .. } | PlaneEvent::Trouble(_) => {
+                debug!(?event, "data plane");
+            }
+            PlaneEvent::Stopped(error) => {
+                error!(%error, "the data plane has stopped: nothing is carried any more")
+            }
         }
     }
 
@@ -147,9 +189,7 @@ impl Server {
                 self.turn().await;
             }
             // The last acknowledgements.
-            while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
-                self.sockets.send(&transmit).await;
-            }
+            self.send_all().await;
         };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             warn!("some clients did not acknowledge the goodbye");
@@ -160,6 +200,13 @@ impl Server {
 async fn next_request(requests: &mut Option<(mpsc::Receiver<Asked>, Listening)>) -> Option<Asked> {
     match requests {
         Some((receiver, _)) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_event(tun: &mut Option<TunPlane>) -> PlaneEvent {
+    match tun {
+        Some(tun) => tun.event().await,
         None => std::future::pending().await,
     }
 }

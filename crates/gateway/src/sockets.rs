@@ -67,7 +67,18 @@ impl Sockets {
         if listen.addresses.is_empty() {
             bound = Self::bind_everywhere(listen)?;
         }
-        Ok(Self { bound, buffer: vec![0; BATCH_SIZE * DATAGRAM] })
+        Ok(Self::new(bound))
+    }
+
+    /// Binds the sockets without the non-ESP marker only; the data plane has the other port.
+    pub(crate) fn bind_bare(listen: &Listen) -> Result<Self, ListenError> {
+        let bind =
+            |address: &IpAddr| BoundSocket::new(SocketAddr::new(*address, listen.ike_port), Framing::Bare);
+        Ok(Self::new(listen.addresses.iter().map(bind).collect::<Result<_, _>>()?))
+    }
+
+    fn new(bound: Vec<BoundSocket>) -> Self {
+        Self { bound, buffer: vec![0; BATCH_SIZE * DATAGRAM] }
     }
 
     /// On all addresses of both families. Machines without IPv6 are common: one family is enough.

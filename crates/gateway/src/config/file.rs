@@ -36,6 +36,8 @@ pub(super) struct File {
     /// The network behind the gateway.
     #[serde(default)]
     pub(super) inner: InnerTable,
+    /// Use the system's network through a TUN device instead of the inner one.
+    pub(super) tun: Option<TunTable>,
     /// What the gateway does wrong on purpose.
     #[serde(default)]
     pub(super) faults: Faults,
@@ -162,6 +164,15 @@ impl Default for InnerTable {
             max_connections: inner.max_connections,
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TunTable {
+    /// Name of the device.
+    pub(super) name: String,
+    /// MTU of the device.
+    pub(super) mtu: Option<u16>,
 }
 
 /// A value written as text.

@@ -35,6 +35,10 @@
 //! [inner]
 //! addresses = ["10.77.0.1", "fd77::1"]
 //!
+//! [tun]                                   # instead of the inner network, for benchmarks
+//! name = "practice0"
+//! mtu = 1400
+//!
 //! [faults.link]
 //! drop_percent = 2
 //!
@@ -84,6 +88,8 @@ pub struct GatewayConfig {
     pub timers: GatewayTimers,
     /// The network behind it.
     pub inner: InnerConfig,
+    /// The TUN device that takes its place, if one does.
+    pub tun: Option<TunSettings>,
     /// What it does wrong.
     pub faults: Faults,
 }
@@ -99,6 +105,20 @@ pub struct Listen {
     pub nat_port: u16,
     /// Where the control socket is to be.
     pub control: Option<PathBuf>,
+}
+
+/// A TUN device for the clients' packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunSettings {
+    /// Its name.
+    pub name: String,
+    /// Its MTU.
+    pub mtu: u16,
+}
+
+impl TunSettings {
+    /// Fits into 1500 bytes with every suite and address family that we have.
+    pub const DEFAULT_MTU: u16 = 1400;
 }
 
 /// How the gateway authenticates.
@@ -257,6 +277,9 @@ impl Resolver<'_> {
             esp: esp_proposals(&file.proposals),
             timers: timers(&file.timers),
             inner,
+            tun: file
+                .tun
+                .map(|tun| TunSettings { name: tun.name, mtu: tun.mtu.unwrap_or(TunSettings::DEFAULT_MTU) }),
             faults: file.faults,
         })
     }

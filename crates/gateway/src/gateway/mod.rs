@@ -14,18 +14,20 @@
 mod plane;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::{Rng, UnixTime};
-use evenkeel_ipsec::ike::{Event, Framing, Path, Responder, SessionId, Transmit};
+use evenkeel_ipsec::ike::{
+    ChildInstalled, ChildSaInfo, Event, Framing, Path, Responder, SessionId, Transmit,
+};
 use evenkeel_ipsec::wire::{Encapsulated, EspSpi, classify};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-pub use self::plane::PlaneDrops;
-use self::plane::UserPlane;
+pub use self::plane::{ChildSas, PlaneCommand, PlaneDrops};
+use self::plane::{Plane, UserPlane};
 pub use self::status::{ChildStatus, SessionStatus, Status};
 use crate::config::{Faults, GatewayConfig};
 use crate::engine::{self, EngineError};
@@ -50,16 +52,29 @@ pub enum Action {
     Forget,
 }
 
+/// CHILD SAs at the same time, replaced ones included. Beyond it new ones are not installed: the client sees an SA
+/// that swallows its packets, which is what a full gateway looks like.
+const MAX_CHILDREN: usize = 8192;
+
 /// The gateway.
 pub struct Gateway {
     responder: Responder,
-    plane: UserPlane,
+    children: BTreeMap<EspSpi, Child>,
+    plane: Plane,
     link: Link,
     faults: Faults,
     auth_lifetime: Option<Duration>,
     arriving: DelayLine<Datagram>,
     departing: DelayLine<Transmit>,
     outbox: VecDeque<Transmit>,
+}
+
+/// A CHILD SA that is installed, by its inbound SPI.
+struct Child {
+    session: SessionId,
+    info: ChildSaInfo,
+    /// Whether packets leave on it.
+    sending: bool,
 }
 
 /// A received datagram with where it came along.
@@ -78,14 +93,20 @@ impl Gateway {
         now: Instant,
     ) -> Result<Self, EngineError> {
         let mut rng = Rng::from_seed(seed);
-        let inner = InnerNet::new(config.inner.clone(), rng.u64(), now);
+        let plane = match config.tun {
+            None => {
+                Plane::User(Box::new(UserPlane::new(InnerNet::new(config.inner.clone(), rng.u64(), now))))
+            }
+            Some(_) => Plane::Outside(VecDeque::new()),
+        };
         let auth_lifetime = config.timers.auth_lifetime;
         let faults = config.faults.clone();
         let mut responder = Responder::new(engine::responder_config(config)?, rng.fork(), wall, now);
         responder.set_faults(engine::faults(&faults.ike, auth_lifetime));
         Ok(Self {
             responder,
-            plane: UserPlane::new(inner),
+            children: BTreeMap::new(),
+            plane,
             link: Link::new(faults.link.clone(), rng.fork()),
             faults,
             auth_lifetime,
@@ -122,6 +143,36 @@ impl Gateway {
     /// The next datagram to send: at what is due by `now`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         self.outbox.pop_front().or_else(|| self.departing.pop_due(now))
+    }
+
+    /// The next order for the data plane, if that is outside (`tun` in the configuration).
+    pub fn poll_command(&mut self) -> Option<PlaneCommand> {
+        self.plane.poll_command()
+    }
+
+    /// The data plane outside has seen authenticated ESP of this CHILD SA.
+    pub fn handle_esp_seen(&mut self, spi_in: EspSpi, now: Instant) {
+        let Some(child) = self.children.get_mut(&spi_in) else { return };
+        // Who sends on an SA has it installed, so it may be answered on it.
+        if !std::mem::replace(&mut child.sending, true) {
+            self.plane.apply(PlaneCommand::SendOn(spi_in));
+        }
+        self.responder.with_session(child.session, |session| session.handle_esp_received(now));
+    }
+
+    /// The data plane outside has seen that the client of this CHILD SA is elsewhere.
+    pub fn handle_client_moved(&mut self, spi_in: EspSpi, path: Path) {
+        if let Some(session) = self.children.get(&spi_in).map(|child| child.session) {
+            self.set_path(session, path);
+        }
+    }
+
+    /// The data plane outside has nearly used up the sequence numbers of this CHILD SA.
+    pub fn handle_sequence_low(&mut self, spi_in: EspSpi, now: Instant) {
+        if let Some(session) = self.children.get(&spi_in).map(|child| child.session) {
+            self.responder.with_session(session, |session| session.handle_sequence_low(spi_in, now));
+            self.pump(now);
+        }
     }
 
     /// When [`Self::handle_timeout`] wants to be called, and [`Self::poll_transmit`] after it.
@@ -173,10 +224,10 @@ impl Gateway {
     }
 
     fn act_on(&mut self, action: Action, id: SessionId, now: Instant) {
-        let children: Vec<EspSpi> = self.plane.children_of(id).map(|child| child.spi_in).collect();
+        let children: Vec<EspSpi> = self.children_of(id).map(|child| child.spi_in).collect();
         if action == Action::Forget {
             self.responder.forget(id);
-            self.plane.remove_session(id);
+            self.remove_children(id);
             info!(session = id.0, "session forgotten on request");
             return;
         }
@@ -203,8 +254,10 @@ impl Gateway {
     }
 
     fn deliver_esp(&mut self, path: Path, esp: &mut [u8], now: Instant) {
-        if let Some(id) = self.plane.handle_esp(path, esp, now) {
-            self.responder.with_session(id, |session| session.handle_esp_received(now));
+        let Some(packet) = self.plane.handle_esp(path, esp, now) else { return };
+        self.handle_esp_seen(packet.spi_in, now);
+        if packet.moved {
+            self.handle_client_moved(packet.spi_in, path);
         }
     }
 
@@ -247,35 +300,69 @@ impl Gateway {
             Event::Configured(assigned) => {
                 info!(session, addresses = ?assigned.addresses, "addresses assigned")
             }
-            Event::ChildInstalled(child) => {
-                let (spi_in, spi_out) = (child.info.spi_in, child.info.spi_out);
-                info!(session, %spi_in, %spi_out, suite = %child.info.suite, "CHILD SA installed");
-                match self.session_path(id) {
-                    Some(path) => self.plane.install(id, path, *child),
-                    None => warn!(session, %spi_in, "CHILD SA of a session that is over"),
+            Event::ChildInstalled(child) => self.install(id, *child),
+            Event::ChildSendOn { spi_in } => {
+                if let Some(child) = self.children.get_mut(&spi_in) {
+                    child.sending = true;
                 }
+                self.plane.apply(PlaneCommand::SendOn(spi_in));
             }
-            Event::ChildSendOn { spi_in } => self.plane.send_on(spi_in),
             Event::ChildRemoved { spi_in, reason } => {
                 info!(session, %spi_in, ?reason, "CHILD SA removed");
-                self.plane.remove(spi_in);
+                self.remove_child(spi_in);
             }
             Event::IkeRekeyed(ike) => info!(session, suite = %ike.suite, "IKE SA rekeyed"),
             Event::ChildRefused(notify) => warn!(session, %notify, "CHILD SA refused by the client"),
             Event::RekeyFailed(failed) => warn!(session, ?failed, "rekey refused by the client"),
             Event::PathChanged(path) => {
                 info!(session, address = %path.remote, "client moved");
-                self.plane.set_path(id, path);
+                self.set_path(id, path);
             }
             Event::Closed(failure) => {
                 info!(session, cause = %failure, "session closed");
-                self.plane.remove_session(id);
+                self.remove_children(id);
             }
             // The responder signs by itself, and does not re-authenticate.
             Event::SignAuth(_) | Event::ReauthenticationDue { .. } => {
                 debug!(session, "an event that concerns clients only");
             }
         }
+    }
+
+    fn install(&mut self, session: SessionId, child: ChildInstalled) {
+        let ChildInstalled { info, inbound, outbound, replaces: _, send_now } = child;
+        let (spi_in, spi_out) = (info.spi_in, info.spi_out);
+        // A session that ended in the same moment has no path any more.
+        let Some(path) = self.session_path(session) else { return };
+        if self.children.len() >= MAX_CHILDREN {
+            warn!(session = session.0, %spi_in, "no room for another CHILD SA");
+            return;
+        }
+        info!(session = session.0, %spi_in, %spi_out, suite = %info.suite, "CHILD SA installed");
+        self.children.insert(spi_in, Child { session, info, sending: send_now });
+        self.plane.apply(PlaneCommand::Install(Box::new(ChildSas { inbound, outbound, send_now, path })));
+    }
+
+    fn remove_child(&mut self, spi_in: EspSpi) {
+        self.children.remove(&spi_in);
+        self.plane.apply(PlaneCommand::Remove(spi_in));
+    }
+
+    fn remove_children(&mut self, session: SessionId) {
+        let of_session: Vec<EspSpi> = self.children_of(session).map(|child| child.spi_in).collect();
+        of_session.into_iter().for_each(|spi_in| self.remove_child(spi_in));
+    }
+
+    /// The session's packets go elsewhere from here on.
+    fn set_path(&mut self, session: SessionId, path: Path) {
+        let of_session: Vec<EspSpi> = self.children_of(session).map(|child| child.spi_in).collect();
+        for spi_in in of_session {
+            self.plane.apply(PlaneCommand::SetPath(spi_in, path));
+        }
+    }
+
+    fn children_of(&self, session: SessionId) -> impl Iterator<Item = &ChildSaInfo> {
+        self.children.values().filter(move |child| child.session == session).map(|child| &child.info)
     }
 
     fn session_path(&self, id: SessionId) -> Option<Path> {

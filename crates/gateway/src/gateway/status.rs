@@ -114,7 +114,7 @@ impl Gateway {
             nat_remote: info.nat_remote,
             nat_local: info.nat_local,
             round_trips: info.round_trips,
-            children: self.plane.children_of(id).map(ChildStatus::new).collect(),
+            children: self.children_of(id).map(ChildStatus::new).collect(),
         })
     }
 }
