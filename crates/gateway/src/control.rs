@@ -16,14 +16,12 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
-use evenkeel_ipsec::ike::SessionId;
-use evenkeel_platform::ipc_transport::{self, Access, BindError, Listener, Stream};
+use evenkeel_platform::ipc_transport::{self, Access, BindError, ConnectError, Listener, Stream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_util::codec::{Framed, LinesCodec};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 use tracing::{debug, warn};
 
 use crate::config::Faults;
@@ -81,14 +79,12 @@ enum Line {
     Error(String),
 }
 
-/// A request with where its answer goes.
-pub(crate) type Asked = (Request, oneshot::Sender<Answer>);
-
-impl Request {
-    /// The session that an `act` is about.
-    pub(crate) fn session_id(session: Option<u64>) -> Option<SessionId> {
-        session.map(SessionId)
-    }
+/// A request that waits for its answer.
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) answer: oneshot::Sender<Answer>,
+    /// Done when the answer has been written, or can't be.
+    pub(crate) written: oneshot::Receiver<()>,
 }
 
 /// Listens on `endpoint` and passes requests on. Ends with the returned handle.
@@ -119,8 +115,10 @@ impl Drop for Listening {
 async fn serve(stream: Stream, requests: mpsc::Sender<Asked>) {
     let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
     while let Some(line) = lines.next().await {
+        // Dropped at the end of the round, when the answer is written.
+        let (_writing, written) = oneshot::channel();
         let answer = match line {
-            Ok(line) => ask(&line, &requests).await,
+            Ok(line) => ask(&line, &requests, written).await,
             Err(error) => Line::Error(error.to_string()),
         };
         let text = match serde_json::to_string(&answer) {
@@ -137,28 +135,40 @@ async fn serve(stream: Stream, requests: mpsc::Sender<Asked>) {
     }
 }
 
-async fn ask(line: &str, requests: &mpsc::Sender<Asked>) -> Line {
+async fn ask(line: &str, requests: &mpsc::Sender<Asked>, written: oneshot::Receiver<()>) -> Line {
     let request = match serde_json::from_str(line) {
         Ok(request) => request,
         Err(error) => return Line::Error(error.to_string()),
     };
-    let (sender, receiver) = oneshot::channel();
-    if requests.send((request, sender)).await.is_err() {
-        return Line::Error("the gateway is ending".to_owned());
-    }
-    match receiver.await {
+    let (sender, answer) = oneshot::channel();
+    // A failure to hand the request over drops the sender, which the answer's side sees.
+    let _ = requests.send(Asked { request, answer: sender, written }).await;
+    match answer.await {
         Ok(answer) => Line::Ok(answer),
         Err(_) => Line::Error("the gateway is ending".to_owned()),
     }
 }
 
+/// Why a gateway could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens, or nobody to be trusted.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke.
+    #[error(transparent)]
+    Line(#[from] LinesCodecError),
+    /// The gateway ended before it answered.
+    #[error("the gateway closed the connection without an answer")]
+    NoAnswer,
+}
+
 /// The other end: sends one request line and returns the answer line.
-pub async fn send(endpoint: &Path, request: &str) -> anyhow::Result<String> {
+pub async fn send(endpoint: &Path, request: &str) -> Result<String, AskError> {
     let stream = ipc_transport::connect(endpoint).await?;
     let mut lines = Framed::new(stream, LinesCodec::new());
     lines.send(request).await?;
-    let answer = lines.next().await.context("the gateway closed the connection")?;
-    Ok(answer?)
+    Ok(lines.next().await.ok_or(AskError::NoAnswer)??)
 }
 
 #[cfg(test)]

@@ -159,6 +159,10 @@ impl Serve {
             [address] if !address.is_unspecified() => *address,
             _ => anyhow::bail!("--demo takes one --listen address, which the client can connect to"),
         };
+        anyhow::ensure!(
+            self.ike_port != Some(0) && self.nat_port != Some(0),
+            "--demo needs ports that the profile can name"
+        );
         Ok(DemoOptions {
             address,
             ike_port: self.ike_port.unwrap_or(500),

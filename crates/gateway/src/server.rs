@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_datapath::PlaneEvent;
 use evenkeel_ipsec::crypto::UnixTime;
-use evenkeel_ipsec::ike::Framing;
+use evenkeel_ipsec::ike::{Framing, SessionId};
 use evenkeel_platform::ipc_transport::BindError;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -99,13 +99,15 @@ impl Server {
         tokio::pin!(stop);
         let mut requests = self.control.take();
         loop {
+            self.send_all().await;
             tokio::select! {
-                () = self.turn() => {}
-                Some((request, answer)) = next_request(&mut requests) => {
+                () = self.wait() => {}
+                Some(Asked { request, answer, written }) = next_request(&mut requests) => {
                     let stopping = request == Request::Stop {};
                     // Whoever asked may be gone.
                     let _ = answer.send(self.answer(request));
                     if stopping {
+                        let _ = tokio::time::timeout(GOODBYE, written).await;
                         break;
                     }
                 }
@@ -116,9 +118,8 @@ impl Server {
         self.say_goodbye().await;
     }
 
-    /// Sends what is ready, then waits for datagrams or for the next thing that is due.
-    async fn turn(&mut self) {
-        self.send_all().await;
+    /// Waits for datagrams or for the next thing that is due, and handles that. May be cancelled.
+    async fn wait(&mut self) {
         let due = self.gateway.poll_timeout(Instant::now());
         let gateway = &mut self.gateway;
         let received = self.sockets.receive(|path, datagram| {
@@ -131,6 +132,7 @@ impl Server {
         }
     }
 
+    /// Sends and orders what is ready.
     async fn send_all(&mut self) {
         while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
             match &self.tun {
@@ -175,8 +177,8 @@ impl Server {
                 Answer::Faults(Box::new(self.gateway.faults().clone()))
             }
             Request::Act { action, session } => {
-                let session = Request::session_id(session);
-                Answer::Acted { sessions: self.gateway.act(action, session, Instant::now()) }
+                let sessions = self.gateway.act(action, session.map(SessionId), Instant::now());
+                Answer::Acted { sessions }
             }
             Request::Stop {} => Answer::Stopping {},
         }
@@ -185,11 +187,11 @@ impl Server {
     async fn say_goodbye(&mut self) {
         self.gateway.close(Instant::now());
         let goodbye = async {
-            while !self.gateway.is_idle() {
-                self.turn().await;
-            }
-            // The last acknowledgements.
             self.send_all().await;
+            while !self.gateway.is_idle() {
+                self.wait().await;
+                self.send_all().await;
+            }
         };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             warn!("some clients did not acknowledge the goodbye");

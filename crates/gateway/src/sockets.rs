@@ -107,18 +107,21 @@ impl Sockets {
         self.bound.iter().map(|socket| (socket.framing, socket.address))
     }
 
-    /// Waits for datagrams and hands each of them to `take`.
+    /// Waits for datagrams and hands each of them to `take`; from every socket that has some, so that none starves.
     pub(crate) async fn receive(&mut self, mut take: impl FnMut(Path, &mut [u8])) {
-        let ready = poll_fn(|cx| {
-            let ready = self.bound.iter().position(|socket| socket.io.poll_recv_ready(cx).is_ready());
-            ready.map_or(Poll::Pending, Poll::Ready)
-        });
-        let socket = &self.bound[ready.await];
-        if let Err(error) = socket.receive(&mut self.buffer, &mut take)
-            && error.kind() != io::ErrorKind::WouldBlock
-        {
-            // ICMP errors of earlier sends come back here; none of them concerns the socket itself.
-            debug!(%error, address = %socket.address, "receiving failed");
+        poll_fn(|cx| {
+            // Not `any`: every socket has to know whom to wake.
+            let ready = self.bound.iter().filter(|socket| socket.io.poll_recv_ready(cx).is_ready()).count();
+            if ready == 0 { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        for socket in &self.bound {
+            if let Err(error) = socket.receive(&mut self.buffer, &mut take)
+                && error.kind() != io::ErrorKind::WouldBlock
+            {
+                // ICMP errors of earlier sends come back here; none of them concerns the socket itself.
+                debug!(%error, address = %socket.address, "receiving failed");
+            }
         }
     }
 

@@ -196,6 +196,23 @@ async fn a_gateway_that_ignores_dpd_is_found_dead() {
 }
 
 #[tokio::test]
+async fn a_gateway_without_tfc_says_so() {
+    let controlled = Controlled::start();
+    let supports_tfc = |client: &TunnelClient| client.session.children().next().unwrap().tfc_supported;
+    assert!(supports_tfc(&connect_with_psk(&controlled.gateway).await));
+    controlled.set_faults(json!({ "ike": { "no_tfc": true } })).await;
+    assert!(!supports_tfc(&connect_with_psk(&controlled.gateway).await));
+}
+
+#[tokio::test]
+async fn a_rejected_first_child_sa_is_reported_as_such() {
+    let controlled = Controlled::start();
+    controlled.set_faults(json!({ "ike": { "reject_child": "TS_UNACCEPTABLE" } })).await;
+    let failure = failure_of_connecting(&controlled).await;
+    assert!(matches!(failure, Failure::TsUnacceptable), "{failure:?}");
+}
+
+#[tokio::test]
 async fn a_spoilt_auth_payload_is_not_believed() {
     let controlled = Controlled::start();
     controlled.set_faults(json!({ "ike": { "bad_auth": true } })).await;
