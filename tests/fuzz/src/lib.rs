@@ -14,15 +14,18 @@
 mod eap;
 mod esp;
 mod frames;
+mod gateway;
 mod ike;
 mod profile;
 pub mod seeds;
+mod session;
 
 pub use eap::{eap_peer, eap_server};
 pub use esp::{esp_open, esp_seal};
 pub use frames::{frame, frames};
 pub use ike::{ike_datagram, ike_payloads};
 pub use profile::{profile_mobileconfig, profile_sswan, profile_toml};
+pub use session::{ike_session, skf_reassembly};
 
 /// What became of an input, to tell whether a corpus gets anywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,5 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "esp_seal", run: esp_seal },
     Target { name: "ike_datagram", run: ike_datagram },
     Target { name: "ike_payloads", run: ike_payloads },
+    Target { name: "ike_session", run: ike_session },
     Target { name: "profile_toml", run: profile_toml },
+    Target { name: "skf_reassembly", run: skf_reassembly },
 ];

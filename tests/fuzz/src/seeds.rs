@@ -4,6 +4,7 @@ mod eap;
 mod esp;
 mod ike;
 mod profile;
+mod session;
 
 /// One input.
 pub struct Seed {
@@ -29,5 +30,6 @@ pub fn all() -> Vec<Seed> {
     eap::add(&mut seeds);
     esp::add(&mut seeds);
     profile::add(&mut seeds);
+    session::add(&mut seeds);
     seeds
 }

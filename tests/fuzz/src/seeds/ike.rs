@@ -143,7 +143,7 @@ fn contents() -> Vec<(&'static str, Vec<Payload>)> {
     ]
 }
 
-fn notify(kind: NotifyType, data: &[u8]) -> Payload {
+pub(super) fn notify(kind: NotifyType, data: &[u8]) -> Payload {
     Payload::Notify(Notify::new(kind, data.to_vec()))
 }
 
