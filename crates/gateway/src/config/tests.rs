@@ -121,6 +121,7 @@ fn a_value_that_cannot_be_is_refused_with_its_line() {
         ("[proposals]\nike = ['aes256gcm16-md5']", "unknown algorithm \"md5\""),
         ("[timers]\ndpd_s = -1", "invalid value"),
         ("[faults.link]\ndrop_percent = 'all'", "invalid type"),
+        ("[faults.link]\ndrop_percent = 101", "0 to 100"),
         ("[faults.ike]\nreject_ike_rekey = 'NOPE'", "NO_PROPOSAL_CHOSEN"),
     ] {
         let error = refused(&format!("{LEAST}\n{value}\n"));
@@ -145,6 +146,13 @@ fn what_does_not_go_together_is_refused() {
         inconsistent(&format!("{LEAST}[assign]\nv4 = '10.77.0.0/16'\n[inner]\naddresses = ['10.77.0.1']")),
         Inconsistency::InnerAddressInPool("10.77.0.1".parse().unwrap())
     );
+    for (key, problem) in [
+        ("mtu = 0", Inconsistency::InnerMtu(0)),
+        ("addresses = ['224.0.0.1']", Inconsistency::InnerAddressNotUnicast("224.0.0.1".parse().unwrap())),
+        ("addresses = ['255.255.255.255']", Inconsistency::InnerAddressNotUnicast([255; 4].into())),
+    ] {
+        assert_eq!(inconsistent(&format!("{LEAST}[inner]\n{key}")), problem);
+    }
     assert_eq!(inconsistent(&format!("{LEAST}[listen]\nike_port = 4500")), Inconsistency::SamePort);
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::{Rng, UnixTime};
 use evenkeel_ipsec::ike::{
-    ChildInstalled, ChildSaInfo, Event, Framing, Path, Responder, SessionId, Transmit,
+    ChildInstalled, ChildSaInfo, Event, Framing, Path, Responder, Session, SessionId, Transmit,
 };
 use evenkeel_ipsec::wire::{Encapsulated, EspSpi, classify};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,7 @@ impl Gateway {
         self.pump(now);
     }
 
-    /// The next datagram to send: at what is due by `now`.
+    /// The next datagram to send by `now`.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         self.outbox.pop_front().or_else(|| self.departing.pop_due(now))
     }
@@ -224,21 +224,25 @@ impl Gateway {
     }
 
     fn act_on(&mut self, action: Action, id: SessionId, now: Instant) {
-        let children: Vec<EspSpi> = self.children_of(id).map(|child| child.spi_in).collect();
-        if action == Action::Forget {
-            self.responder.forget(id);
-            self.remove_children(id);
-            info!(session = id.0, "session forgotten on request");
-            return;
-        }
-        self.responder.with_session(id, |session| match action {
-            Action::RekeyIke => session.rekey_ike(now),
-            Action::RekeyChildren => children.iter().for_each(|&spi| session.rekey_child(spi, now)),
-            Action::DeleteChildren => children.iter().for_each(|&spi| session.delete_child(spi, now)),
-            Action::DeleteIke => session.close(now),
-            Action::Probe => session.probe(now),
-            Action::Forget => {}
-        });
+        let act: fn(&mut Session, Instant) = match action {
+            Action::RekeyIke => Session::rekey_ike,
+            Action::RekeyChildren => |session, now| {
+                children_in_use(session).into_iter().for_each(|spi_in| session.rekey_child(spi_in, now));
+            },
+            Action::DeleteChildren => |session, now| {
+                children_in_use(session).into_iter().for_each(|spi_in| session.delete_child(spi_in, now));
+            },
+            Action::DeleteIke => Session::close,
+            Action::Probe => Session::probe,
+            Action::Forget => return self.forget(id),
+        };
+        self.responder.with_session(id, |session| act(session, now));
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        self.responder.forget(id);
+        self.remove_children(id);
+        info!(session = id.0, "session forgotten on request");
     }
 
     fn deliver(&mut self, path: Path, payload: &mut [u8], now: Instant) {
@@ -298,7 +302,7 @@ impl Gateway {
                 );
             }
             Event::Configured(assigned) => {
-                info!(session, addresses = ?assigned.addresses, "addresses assigned")
+                info!(session, addresses = ?assigned.addresses, "addresses assigned");
             }
             Event::ChildInstalled(child) => self.install(id, *child),
             Event::ChildSendOn { spi_in } => {
@@ -371,6 +375,11 @@ impl Gateway {
             .find(|(own, _)| *own == id)
             .and_then(|(_, session)| Some(session.info()?.path))
     }
+}
+
+/// Inbound SPIs of the session's CHILD SAs without those that were replaced.
+fn children_in_use(session: &Session) -> Vec<EspSpi> {
+    session.children().map(|child| child.spi_in).collect()
 }
 
 /// What the datagram carries; `None` for what is ignored.

@@ -21,7 +21,7 @@ pub mod http;
 mod pool;
 mod service;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
@@ -44,7 +44,7 @@ pub const MAX_ADDRESSES: usize = 8;
 /// What the inner network looks like.
 #[derive(Clone, Debug)]
 pub struct InnerConfig {
-    /// Addresses that answer, at most [`MAX_ADDRESSES`]; further ones are ignored.
+    /// Addresses that answer: unicast, at most [`MAX_ADDRESSES`]. Others are ignored.
     pub addresses: Vec<IpAddr>,
     /// Answer on every other address too, as if the whole Internet were this one machine. It shows that a full
     /// tunnel takes traffic for foreign addresses.
@@ -181,11 +181,17 @@ impl InnerNet {
     }
 }
 
+/// Whether an interface can have the address; smoltcp panics on others.
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(address.is_multicast() || address.is_unspecified() || broadcast)
+}
+
 /// Gives the interface its addresses as host routes: nothing is on-link, so that no client's address is ever taken
 /// for a subnet broadcast.
 fn configure_addresses(interface: &mut Interface, config: &InnerConfig) {
     interface.update_ip_addrs(|addresses| {
-        for address in config.addresses.iter().take(MAX_ADDRESSES) {
+        for address in config.addresses.iter().filter(|address| is_unicast(**address)).take(MAX_ADDRESSES) {
             let prefix = if address.is_ipv4() { 32 } else { 128 };
             // Cannot fail: `take` keeps within the capacity.
             let _ = addresses.push(IpCidr::new((*address).into(), prefix));

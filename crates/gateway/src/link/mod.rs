@@ -5,7 +5,7 @@ mod delay;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use self::delay::DelayLine;
 
@@ -14,6 +14,7 @@ pub use self::delay::DelayLine;
 #[serde(deny_unknown_fields, default)]
 pub struct LinkFaults {
     /// Percentage of datagrams lost, in each direction.
+    #[serde(deserialize_with = "percentage")]
     pub drop_percent: u8,
     /// Numbers of the received IKE messages to lose; the first after a change of faults is number 1.
     pub drop_ike_received: Vec<u64>,
@@ -152,7 +153,6 @@ impl Link {
     }
 }
 
-/// When a datagram of this fate arrives; `None` for never.
 impl Fate {
     /// The time of arrival of something sent at `now`; `None` if it is lost.
     #[must_use]
@@ -163,6 +163,14 @@ impl Fate {
             Self::Lost => None,
         }
     }
+}
+
+fn percentage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let percent = u8::deserialize(deserializer)?;
+    if percent > 100 {
+        return Err(de::Error::custom("not a percentage; allowed: 0 to 100"));
+    }
+    Ok(percent)
 }
 
 #[cfg(test)]
