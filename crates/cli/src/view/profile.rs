@@ -1,5 +1,5 @@
 //! Profiles, in a list and in full.
-use evenkeel_ipc::{Ownership, ProfileDetails, ProfileSummary};
+use evenkeel_ipc::{Ownership, ProfileDetails, ProfileSummary, Timestamp};
 use evenkeel_profile::{Auth, Certificate, Profile, Trust};
 use unicode_width::UnicodeWidthStr;
 
@@ -122,10 +122,17 @@ fn trusted(page: &mut Page, trust: &Trust, now: u64) {
     }
 }
 
+/// Whose certificate and until when; soon to expire it says so in days.
 fn certificate(certificate: &Certificate, now: u64) -> String {
-    let validity = match certificate.not_after().checked_sub(now) {
-        Some(left) => format!("expires in {}", duration(left - left % 3600)),
+    const SOON_S: u64 = 30 * 86_400;
+    let end = certificate.not_after();
+    let validity = match end.checked_sub(now) {
         None => "EXPIRED".to_owned(),
+        Some(left) if left < SOON_S => format!("expires in {}", duration(left)),
+        Some(_) => {
+            let date = Timestamp::from_unix(end).to_string();
+            format!("valid until {}", date.split('T').next().unwrap_or_default())
+        }
     };
     format!("{}, {validity}", plain(&certificate.subject()))
 }
@@ -173,5 +180,61 @@ fn algorithms(page: &mut Page, profile: &Profile) {
     let timers: Vec<_> = timers.into_iter().flatten().collect();
     if !timers.is_empty() {
         page.field("Timers", &timers.join(", "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_profile::{Host, Method, ProfileName};
+
+    use super::*;
+
+    fn summary(name: &str, ownership: Ownership, active: bool) -> ProfileSummary {
+        ProfileSummary {
+            name: name.parse::<ProfileName>().expect("name"),
+            gateway: "vpn.example.com".parse::<Host>().expect("host"),
+            method: Method::Psk,
+            ownership,
+            active,
+        }
+    }
+
+    fn list(width: usize) -> String {
+        let profiles =
+            [summary("東京", Ownership::Own, true), summary("Headquarters", Ownership::Managed, false)];
+        let text = profile_list(&profiles, Canvas { width, unicode: true });
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn a_list_is_aligned_by_columns_not_by_characters() {
+        let expected = "\
+NAME          GATEWAY          METHOD
+東京          vpn.example.com  psk     in use
+Headquarters  vpn.example.com  psk     managed
+";
+        assert_eq!(list(80), expected);
+    }
+
+    #[test]
+    fn a_list_on_a_narrow_terminal_becomes_blocks() {
+        let text = list(40);
+        assert!(
+            text.starts_with("東京\n  Gateway  vpn.example.com\n  Method   psk\n           in use\n"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+    }
+
+    #[test]
+    fn certificates_say_until_when() {
+        let pem = include_str!("../../../profile/tests/data/alice.crt");
+        let alice = Certificate::try_from(pem.to_owned()).expect("certificate");
+        let end = alice.not_after();
+        let day = Timestamp::from_unix(end).to_string();
+        let day = day.split('T').next().expect("a date");
+        assert_eq!(certificate(&alice, 0), format!("CN=alice, valid until {day}"));
+        assert_eq!(certificate(&alice, end - 3 * 86_400), "CN=alice, expires in 3 d");
+        assert_eq!(certificate(&alice, end + 1), "CN=alice, EXPIRED");
     }
 }
