@@ -20,7 +20,7 @@ pub struct Status {
     /// Why the connection failed, or why it is being made anew. None while all is well.
     #[serde(serialize_with = "cause::with_category")]
     pub cause: Option<Cause>,
-    /// The profile in use, or the last one.
+    /// The profile in use, or that failed.
     pub profile: Option<ProfileName>,
     /// Its gateway, as the profile names it.
     pub gateway: Option<Host>,

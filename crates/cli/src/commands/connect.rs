@@ -175,10 +175,10 @@ enum Verdict {
 
 fn connected(name: &ProfileName, status: &Status, output: &mut Output) -> Result<(), Failure> {
     let addresses: Vec<_> = status.addresses.iter().map(|a| a.ip.to_string()).collect();
-    let with = if addresses.is_empty() {
-        String::new()
-    } else {
-        format!(" with address {}", addresses.join(" and "))
+    let with = match addresses.as_slice() {
+        [] => String::new(),
+        [only] => format!(" with address {only}"),
+        several => format!(" with addresses {}", several.join(" and ")),
     };
     output.line(&format!("Connected to {name}{with}.")).map_err(Failure::from)
 }

@@ -1,4 +1,6 @@
 //! The connection at one moment, as a person wants to see it: first whether bytes move, then the rest.
+use std::collections::BTreeMap;
+
 use anstyle::Style;
 use evenkeel_ipc::{ChildSa, IkeSa, State, Status, Target, Timestamp, Transport};
 
@@ -55,6 +57,10 @@ fn headline(status: &Status, age: u64, canvas: Canvas) -> (&'static str, Style, 
         State::Connecting => (busy, UNSURE, format!("Connecting{to}: reaching the gateway{dots}")),
         State::Authenticating => (busy, UNSURE, format!("Connecting{to}: signing in{dots}")),
         State::Configuring => (busy, UNSURE, format!("Connecting{to}: setting up the tunnel{dots}")),
+        // The daemon tells others that there is a connection and nothing else about it.
+        State::Connected if status.profile.is_none() && status.ike_sa.is_none() => {
+            (on, BOLD, format!("Another user of this machine is connected, for {}", duration(age)))
+        }
         State::Connected => {
             let (style, movement) = movement(status);
             (on, style, format!("Connected{to} for {} {dash} {movement}", duration(age)))
@@ -131,6 +137,9 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
     if let Some(text) = rekey(status.ike_sa.as_ref(), newest) {
         page.field("Next rekey", &text);
     }
+    if let Some(text) = dropped(status) {
+        page.field("Dropped", &text);
+    }
     let tuning = [
         status.mtu.map(|mtu| format!("MTU {mtu}")),
         status.keepalive_s.map(|s| format!("NAT keepalive every {s} s")),
@@ -169,25 +178,50 @@ fn traffic(page: &mut Page, status: &Status, rates: Option<Rates>) {
             (_, Some(ago)) => format!(", last {} ago", duration(ago)),
             (_, None) => String::new(),
         };
-        format!("{} in {} packet{plural}{when}", bytes(bytes_total), count(packets))
+        match packets {
+            0 => "nothing yet".to_owned(),
+            packets => format!("{} in {} packet{plural}{when}", bytes(bytes_total), count(packets)),
+        }
     };
     let (bytes_in, packets_in) = (total(|sa| sa.bytes_in), total(|sa| sa.packets_in));
     let (bytes_out, packets_out) = (total(|sa| sa.bytes_out), total(|sa| sa.packets_out));
     page.field("Received", &line(bytes_in, packets_in, status.received_ago_s, rates.map(|r| r.received)));
     page.field("Sent", &line(bytes_out, packets_out, status.sent_ago_s, rates.map(|r| r.sent)));
-    let mut drops: Vec<(&str, u64)> = Vec::new();
+}
+
+/// Packets that were lost on our side, by reason.
+fn dropped(status: &Status) -> Option<String> {
+    let mut drops: BTreeMap<&str, u64> = BTreeMap::new();
     for (reason, number) in status.child_sas.iter().flat_map(|sa| &sa.drops) {
-        match drops.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, sum)) => *sum = sum.saturating_add(*number),
-            None => drops.push((reason, *number)),
-        }
+        let sum = drops.entry(reason).or_default();
+        *sum = sum.saturating_add(*number);
     }
-    drops.retain(|(_, number)| *number > 0);
-    if !drops.is_empty() {
-        let list: Vec<_> =
-            drops.iter().map(|(reason, n)| format!("{} {}", count(*n), plain(reason))).collect();
-        page.field("Dropped", &list.join(", "));
-    }
+    let list: Vec<_> = drops
+        .into_iter()
+        // Dummies carry nothing; what an SA refused is counted by the SA under its own reason.
+        .filter(|(reason, number)| *number > 0 && !["dummy", "open", "seal"].contains(reason))
+        .map(|(reason, number)| format!("{} {}", count(number), in_words(reason)))
+        .collect();
+    (!list.is_empty()).then(|| list.join(", "))
+}
+
+fn in_words(reason: &str) -> String {
+    let known = match reason {
+        "no_sa" => "that no SA carries",
+        "replay" => "received twice",
+        "too_old" => "received too late",
+        "integrity" => "damaged or forged",
+        "malformed" | "runt" => "malformed",
+        "bad_inner" => "with broken contents",
+        "selector" => "outside the agreed networks",
+        "exhausted" => "waiting for new keys",
+        "too_big" => "too big",
+        "send" => "that the system would not send",
+        "unknown_spi" => "of an SA unknown here",
+        "write" => "that the tunnel device would not take",
+        other => return plain(other),
+    };
+    known.to_owned()
 }
 
 fn algorithms(sa: &IkeSa, child: Option<&ChildSa>) -> String {

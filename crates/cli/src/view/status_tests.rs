@@ -63,7 +63,6 @@ fn a_connection_is_told_at_a_glance() {
 
   Received    12.4 MB in 10,231 packets, just now
   Sent        1.1 MB in 4,120 packets, just now
-  Dropped     2 replay
   Networks    10.10.0.0/16
   Address     10.10.200.3
   DNS         10.10.0.53 for lab.example
@@ -72,6 +71,7 @@ fn a_connection_is_told_at_a_glance() {
   Path        192.168.1.20:38211 → 198.51.100.10:4500 over UDP, you are behind NAT
   Algorithms  AES_GCM_16_256 (ESP), AES_GCM_16_256/PRF_HMAC_SHA2_256/CURVE_25519 (IKE)
   Next rekey  ESP in 48 min, IKE in 1 h 40 min
+  Dropped     2 received twice
   Details     MTU 1400, NAT keepalive every 20 s, up in 6 round trips
 ";
     assert_eq!(draw(&connected(), 100), expected);
@@ -108,6 +108,14 @@ fn a_failure_says_what_why_and_what_to_do() {
     let text = draw(&status, 100);
     assert!(text.starts_with("✗ Not connected to Lab: The user name or the password is wrong.\n  Why         the gateway says so"), "{text}");
     assert!(text.contains("\n  Now         Try again."), "{text}");
+}
+
+#[test]
+fn of_another_users_connection_only_its_existence_is_told() {
+    let mut status = Status::off(Timestamp::from_unix(NOW - 60));
+    status.target = Target::Connected;
+    status.state = State::Connected;
+    assert_eq!(draw(&status, 80), "● Another user of this machine is connected, for 1 min\n");
 }
 
 #[test]
