@@ -196,6 +196,20 @@ async fn a_gateway_that_ignores_dpd_is_found_dead() {
 }
 
 #[tokio::test]
+async fn the_gateway_keeps_to_its_timers() {
+    let timers = "[timers]\nchild_rekey_s = 1\nike_rekey_s = 1\nauth_lifetime_s = 2\n";
+    let gateway = RunningGateway::start(config(&format!("{PSK_GATEWAY}\n{timers}")));
+    let mut client = connect_with_psk(&gateway).await;
+    client
+        .run(|client| {
+            let rekeyed = client.installed >= 2 && client.ike_rekeys >= 1;
+            (rekeyed && client.reauthentication_due).then_some(())
+        })
+        .await;
+    ping(&mut client, GATEWAY_V4).await;
+}
+
+#[tokio::test]
 async fn a_gateway_without_tfc_says_so() {
     let controlled = Controlled::start();
     let supports_tfc = |client: &TunnelClient| client.session.children().next().unwrap().tfc_supported;

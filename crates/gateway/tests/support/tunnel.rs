@@ -99,6 +99,7 @@ pub struct TunnelClient {
     pub refused: Vec<String>,
     pub installed: usize,
     pub ike_rekeys: usize,
+    pub reauthentication_due: bool,
     children: BTreeMap<EspSpi, Child>,
     signing_key: Option<SigningKey>,
     bare: UdpSocket,
@@ -124,6 +125,7 @@ impl TunnelClient {
             refused: Vec::new(),
             installed: 0,
             ike_rekeys: 0,
+            reauthentication_due: false,
             children: BTreeMap::new(),
             signing_key,
             bare,
@@ -275,7 +277,8 @@ impl TunnelClient {
             Event::RekeyFailed(failed) => self.refused.push(failed.notify.to_string()),
             Event::IkeRekeyed(_) => self.ike_rekeys += 1,
             Event::Closed(failure) => self.closed = Some(failure),
-            Event::Established(_) | Event::PathChanged(_) | Event::ReauthenticationDue { .. } => {}
+            Event::ReauthenticationDue { .. } => self.reauthentication_due = true,
+            Event::Established(_) | Event::PathChanged(_) => {}
         }
     }
 }
