@@ -19,9 +19,9 @@ pub(super) fn authentication(cause: &Cause, status: &Status) -> Explanation {
         Cause::AuthenticationRejected => Explanation::new(
             "The gateway did not accept who you are.",
             format!(
-                "{gateway} refused the certificate, key or identity and does not say which (AUTHENTICATION_FAILED)."
+                "{gateway} refused your key, certificate or identity and does not say which (AUTHENTICATION_FAILED)."
             ),
-            "Check identity, local_id and certificate in the profile; the gateway's log says what it disliked.",
+            "Check the pre-shared key or certificate, and local_id in the profile; the gateway's log says what it disliked.",
         ),
         Cause::WrongPassword => Explanation::new(
             "The user name or the password is wrong.",
