@@ -1,63 +1,19 @@
 //! What a hostile client can cost: never more than its own connection, for a bounded time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed assumption is a failed test")]
-
-use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_daemon::access::Caller;
-use evenkeel_daemon::control::{ControlHandle, ControlRequest};
-use evenkeel_daemon::logging::LogRing;
-use evenkeel_daemon::profiles::Profiles;
-use evenkeel_daemon::server::{Services, serve_client};
-use evenkeel_ipc::{Client, PROTOCOL_VERSION, Request, RequestError, Status, Timestamp};
-use evenkeel_platform::user::UserId;
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use evenkeel_ipc::{Client, PROTOCOL_VERSION, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-/// A daemon whose connection is always off.
-struct Daemon {
-    services: Arc<Services>,
-    _folders: [TempDir; 2],
-}
+use crate::straw::{BOB, Daemon};
 
-impl Daemon {
-    fn start() -> Self {
-        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let (profiles, _) = Profiles::open(folders[0].path(), folders[1].path(), UserId::Uid(0)).unwrap();
-        let (control, mut end) = ControlHandle::pair();
-        tokio::spawn(async move {
-            while let Some(request) = end.requests.recv().await {
-                match request {
-                    ControlRequest::Status { reply, .. } => {
-                        drop(reply.send(Status::off(Timestamp::from_unix(0))))
-                    }
-                    ControlRequest::Active { reply } => drop(reply.send(None)),
-                    ControlRequest::Connect { reply, .. } | ControlRequest::Disconnect { reply, .. } => {
-                        drop(reply.send(Err(RequestError::NotPermitted)));
-                    }
-                }
-            }
-        });
-        Self { services: Services::new(profiles, control, LogRing::default()), _folders: folders }
-    }
-
-    /// A connection, and the task that serves it.
-    fn connect(&self) -> (DuplexStream, JoinHandle<()>) {
-        let (client, server) = tokio::io::duplex(1 << 12);
-        let caller = Caller { user: UserId::Uid(1000), administrator: false };
-        (client, tokio::spawn(serve_client(server, caller, Arc::clone(&self.services))))
-    }
-
-    /// Whether a well-behaved client is served at once.
-    async fn is_well(&self) {
-        let (stream, _) = self.connect();
-        let mut client = Client::connect(stream, "test").await.unwrap();
-        client.status(false).await.unwrap();
-        assert!(client.profiles().await.unwrap().is_empty());
-    }
+/// Whether a well-behaved client is served at once.
+async fn is_well(daemon: &Daemon) {
+    let mut client = daemon.client(BOB).await;
+    client.status(false).await.unwrap();
+    assert_eq!(client.profiles().await.unwrap().len(), 1);
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -77,15 +33,15 @@ async fn ended(server: JoinHandle<()>, within: Duration) {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_closed_after_five_seconds() {
     let daemon = Daemon::start();
-    let (_silent, server) = daemon.connect();
+    let (_silent, server) = daemon.raw_client();
     ended(server, Duration::from_secs(6)).await;
-    daemon.is_well().await;
+    is_well(&daemon).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_loris_is_closed_after_five_seconds_however_busy_it_looks() {
     let daemon = Daemon::start();
-    let (mut client, server) = daemon.connect();
+    let (mut client, server) = daemon.raw_client();
     let dripping = tokio::spawn(async move {
         for byte in hello() {
             if client.write_all(&[byte]).await.is_err() {
@@ -95,21 +51,21 @@ async fn a_slow_loris_is_closed_after_five_seconds_however_busy_it_looks() {
         }
     });
     ended(server, Duration::from_secs(6)).await;
-    daemon.is_well().await;
+    is_well(&daemon).await;
     dripping.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_closed_after_ten_seconds() {
     let daemon = Daemon::start();
-    let (mut client, server) = daemon.connect();
+    let (mut client, server) = daemon.raw_client();
     client.write_all(&hello()).await.unwrap();
     let asking = tokio::spawn(async move {
         let request = frame(br#"{"id":1,"request":"status"}"#);
         while client.write_all(&request).await.is_ok() {}
     });
     ended(server, Duration::from_secs(12)).await;
-    daemon.is_well().await;
+    is_well(&daemon).await;
     asking.abort();
 }
 
@@ -117,14 +73,14 @@ async fn a_client_that_never_reads_is_closed_after_ten_seconds() {
 async fn a_frame_said_to_be_huge_ends_the_connection_before_it_is_awaited() {
     let daemon = Daemon::start();
     for before in [vec![], hello()] {
-        let (mut client, server) = daemon.connect();
+        let (mut client, server) = daemon.raw_client();
         client.write_all(&before).await.unwrap();
         client.write_all(&[0xff; 4]).await.unwrap();
         ended(server, Duration::from_secs(2)).await;
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await.unwrap();
     }
-    daemon.is_well().await;
+    is_well(&daemon).await;
 }
 
 #[tokio::test]
@@ -142,18 +98,18 @@ async fn garbage_ends_the_connection() {
         &[0xff, 0xfe, 0x00],
     ];
     for body in bodies {
-        let (mut client, server) = daemon.connect();
+        let (mut client, server) = daemon.raw_client();
         client.write_all(&hello()).await.unwrap();
         client.write_all(&frame(body)).await.unwrap();
         ended(server, Duration::from_secs(2)).await;
     }
-    daemon.is_well().await;
+    is_well(&daemon).await;
 }
 
 #[tokio::test]
 async fn another_protocol_version_is_told_ours_and_closed() {
     let daemon = Daemon::start();
-    let (mut client, server) = daemon.connect();
+    let (mut client, server) = daemon.raw_client();
     client.write_all(&frame(br#"{"protocol":999,"client":"from the future"}"#)).await.unwrap();
     ended(server, Duration::from_secs(2)).await;
     let mut answer = Vec::new();
@@ -164,10 +120,10 @@ async fn another_protocol_version_is_told_ours_and_closed() {
 #[tokio::test]
 async fn a_flood_of_requests_is_answered_in_order_by_one_connection_while_others_are_served() {
     let daemon = Daemon::start();
-    let (stream, _server) = daemon.connect();
+    let (stream, _server) = daemon.raw_client();
     let mut flood = Client::connect(stream, "flood").await.unwrap();
     for _ in 0..500 {
         flood.request(Request::Log { lines: u32::MAX }).await.unwrap();
     }
-    daemon.is_well().await;
+    is_well(&daemon).await;
 }

@@ -1,0 +1,287 @@
+//! A daemon on a machine of straw: real server, permissions, profiles, control task and IKE engine; no sockets, no
+//! devices. The gateway is a responder inside the machine.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use evenkeel_daemon::access::{Caller, Ownership};
+use evenkeel_daemon::control::{Control, ControlHandle, Fault, Machine, MachineEvent};
+use evenkeel_daemon::logging::LogRing;
+use evenkeel_daemon::profiles::Profiles;
+use evenkeel_daemon::server::{Services, serve_client};
+use evenkeel_ipc::{Client, Notification, Request, State, Status};
+use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Secret as KeyMaterial, UnixTime};
+use evenkeel_ipsec::ike::{
+    ChildInstalled, Framing, Path, PeerPolicy, Pool, Responder, ResponderAuth, ResponderConfig, Timers,
+    Transmit,
+};
+use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_platform::user::UserId;
+use evenkeel_profile::{Host, Profile, ProfileName, Secret, Secrets};
+use evenkeel_tunnel::{Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError};
+use tempfile::TempDir;
+use tokio::io::DuplexStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub(crate) const PSK: &str = "a psk";
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
+const WALL: UnixTime = UnixTime(1_790_000_000);
+/// Longer than anything here takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test sees and steers of the machine.
+#[derive(Default)]
+pub(crate) struct Strings {
+    /// What the machine was told to do, in order.
+    pub(crate) journal: Mutex<Vec<&'static str>>,
+    /// How configuring the network ends.
+    pub(crate) configure: Mutex<Option<Fault<ConfigureError>>>,
+    /// How opening a path ends.
+    pub(crate) open: Mutex<Option<Fault<PathError>>>,
+    /// Something for the control task to hear.
+    pub(crate) say: Mutex<VecDeque<MachineEvent>>,
+    said: Notify,
+}
+
+impl Strings {
+    pub(crate) fn journal(&self) -> Vec<&'static str> {
+        self.journal.lock().unwrap().clone()
+    }
+
+    pub(crate) fn say(&self, event: MachineEvent) {
+        self.say.lock().unwrap().push_back(event);
+        self.said.notify_one();
+    }
+
+    fn note(&self, what: &'static str) {
+        self.journal.lock().unwrap().push(what);
+    }
+}
+
+struct StrawMachine {
+    strings: Arc<Strings>,
+    responder: Responder,
+    queue: VecDeque<MachineEvent>,
+}
+
+fn path(port: u16, framing: Framing) -> Path {
+    let local = SocketAddr::new(Ipv4Addr::new(192, 168, 1, 5).into(), 40_000 + port % 1000);
+    Path { local, remote: SocketAddr::new(GATEWAY, port), framing }
+}
+
+impl Machine for StrawMachine {
+    fn resolve(&mut self, _host: &Host) {
+        self.strings.note("resolve");
+        self.queue.push_back(MachineEvent::Resolved(Ok(vec![GATEWAY])));
+    }
+
+    fn open_path(&mut self, _gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>> {
+        self.strings.note("open");
+        match self.strings.open.lock().unwrap().clone() {
+            Some(fault) => Err(fault),
+            None => Ok(OpenedPath {
+                init: path(500, Framing::Bare),
+                nat: path(ports.nat, Framing::NonEspMarker),
+                path_mtu: 1500,
+                wall: WALL,
+            }),
+        }
+    }
+
+    fn send(&mut self, transmit: &Transmit) {
+        let now = Instant::now();
+        let Path { local, remote, framing } = transmit.path;
+        let message = match framing {
+            Framing::Bare => &transmit.payload[..],
+            Framing::NonEspMarker => transmit.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap_or_default(),
+        };
+        self.responder.handle_datagram(Path { local: remote, remote: local, framing }, message, now);
+        while let Some(answer) = self.responder.poll_transmit() {
+            let Path { local, remote, framing } = answer.path;
+            let message = match framing {
+                Framing::Bare => answer.payload,
+                Framing::NonEspMarker => answer.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec(),
+            };
+            let path = Path { local: remote, remote: local, framing };
+            self.queue.push_back(MachineEvent::Received { path, message });
+        }
+        while self.responder.poll_event().is_some() {}
+    }
+
+    fn install(&mut self, _child: ChildInstalled) {
+        self.strings.note("install");
+    }
+
+    fn send_on(&mut self, _spi_in: EspSpi) {}
+
+    fn remove(&mut self, _spi_in: EspSpi) {
+        self.strings.note("remove");
+    }
+
+    fn configure(&mut self, _inner: Arc<InnerNetwork>) {
+        self.strings.note("configure");
+        let fault = self.strings.configure.lock().unwrap().clone();
+        self.queue.push_back(MachineEvent::Configured(fault.map_or(Ok(()), Err)));
+    }
+
+    fn unconfigure(&mut self) {
+        self.strings.note("unconfigure");
+        self.queue.push_back(MachineEvent::Unconfigured);
+    }
+
+    fn activity(&mut self) -> Activity {
+        Activity::default()
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    fn close(&mut self) {
+        self.strings.note("close");
+    }
+
+    async fn next_event(&mut self) -> MachineEvent {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return event;
+            }
+            let said = self.strings.say.lock().unwrap().pop_front();
+            match said {
+                Some(event) => return event,
+                None => self.strings.said.notified().await,
+            }
+        }
+    }
+}
+
+fn responder() -> Responder {
+    let config = ResponderConfig {
+        local_id: Id::Fqdn("vpn.example".into()),
+        auth: ResponderAuth::Psk,
+        peers: PeerPolicy { psks: vec![(None, KeyMaterial::new(PSK))], ..PeerPolicy::default() },
+        ike: IkeProposals::modern(),
+        esp: EspProposals::modern(),
+        ts_local: vec![TrafficSelector::from_cidr(Ipv4Addr::new(10, 10, 0, 0).into(), 16).unwrap()],
+        pool: Pool {
+            v4: Some((Ipv4Addr::new(10, 9, 0, 1), 100)),
+            dns: vec![Ipv4Addr::new(10, 10, 0, 1).into()],
+            ..Pool::default()
+        },
+        timers: Timers::default(),
+        cookie_threshold: usize::MAX,
+        fragment_size: 1280,
+        legacy_sha1: false,
+    };
+    Responder::new(config, [3; 32], WALL, Instant::now())
+}
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    pub(crate) strings: Arc<Strings>,
+    pub(crate) log: LogRing,
+    services: Arc<Services>,
+    stop: Option<oneshot::Sender<()>>,
+    control: JoinHandle<()>,
+    _folders: [TempDir; 2],
+}
+
+impl Daemon {
+    /// With Alice's profile "Lab" and the managed profile "Corp".
+    pub(crate) fn start() -> Self {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (mut profiles, _) = Profiles::open(folders[0].path(), folders[1].path(), UserId::Uid(0)).unwrap();
+        let alice = caller(ALICE);
+        let secrets = Secrets { psk: Some(Secret::new(PSK)), ..Secrets::default() };
+        profiles.import(&alice, Ownership::User(alice.user.clone()), profile("Lab"), &secrets).unwrap();
+        profiles.import(&caller(ROOT), Ownership::Managed, profile("Corp"), &secrets).unwrap();
+
+        let strings = Arc::<Strings>::default();
+        let machine =
+            StrawMachine { strings: Arc::clone(&strings), responder: responder(), queue: VecDeque::new() };
+        let log = LogRing::default();
+        let (handle, end) = ControlHandle::pair();
+        let (stop, stopped) = oneshot::channel();
+        let control = Control::new(machine, end, log.clone(), || Some([9; 32]));
+        let control = tokio::spawn(control.run(async move {
+            // Dropped without a word: the test is over.
+            if stopped.await.is_err() {
+                pending::<()>().await;
+            }
+        }));
+        let services = Services::new(profiles, handle, log.clone());
+        Self { strings, log, services, stop: Some(stop), control, _folders: folders }
+    }
+
+    /// A bare connection of Bob's, and the task that serves it.
+    pub(crate) fn raw_client(&self) -> (DuplexStream, JoinHandle<()>) {
+        self.stream(BOB)
+    }
+
+    fn stream(&self, uid: u32) -> (DuplexStream, JoinHandle<()>) {
+        let (client, server) = tokio::io::duplex(1 << 12);
+        (client, tokio::spawn(serve_client(server, caller(uid), Arc::clone(&self.services))))
+    }
+
+    pub(crate) async fn client(&self, uid: u32) -> Client<DuplexStream> {
+        Client::connect(self.stream(uid).0, "test").await.unwrap()
+    }
+
+    /// Connects as this user and waits until it is so.
+    pub(crate) async fn connected(&self, uid: u32, profile: &str) -> Client<DuplexStream> {
+        let mut client = self.client(uid).await;
+        client.perform(connect(profile)).await.unwrap();
+        wait_for(&mut client, State::Connected).await;
+        client
+    }
+
+    /// As on SIGTERM.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        timeout(PATIENCE, &mut self.control).await.unwrap().unwrap();
+    }
+}
+
+pub(crate) const ALICE: u32 = 1000;
+pub(crate) const BOB: u32 = 1001;
+pub(crate) const ROOT: u32 = 0;
+
+pub(crate) fn caller(uid: u32) -> Caller {
+    Caller { user: UserId::Uid(uid), administrator: uid == ROOT }
+}
+
+pub(crate) fn name(text: &str) -> ProfileName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn connect(profile: &str) -> Request {
+    Request::Connect { name: name(profile), secret: None }
+}
+
+pub(crate) fn profile(name: &str) -> Profile {
+    serde_json::from_value(serde_json::json!({
+        "name": name, "gateway": "198.51.100.10", "remote_id": "vpn.example", "auth": { "method": "psk" },
+        "local_id": "alice@example.org",
+    }))
+    .unwrap()
+}
+
+/// Watches until the state is so.
+pub(crate) async fn wait_for(client: &mut Client<DuplexStream>, state: State) -> Status {
+    let watching = async {
+        let mut status = client.status(true).await.unwrap();
+        while status.state != state {
+            let Some(Notification::Status(next)) = client.next_notification().await.unwrap() else {
+                panic!("the daemon closed");
+            };
+            status = next;
+        }
+        status
+    };
+    timeout(PATIENCE, watching).await.unwrap_or_else(|_| panic!("never {state:?}"))
+}
