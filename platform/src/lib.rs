@@ -10,6 +10,8 @@
 //! This is the only crate of the product that may use `unsafe`; each block says why it is sound.
 #![allow(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 pub mod checksum;
 pub mod credentials;
 pub mod dirs;

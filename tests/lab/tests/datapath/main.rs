@@ -5,7 +5,8 @@ mod relay;
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    io::{Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -15,8 +16,12 @@ use anyhow::{Context, ensure};
 use evenkeel_datapath::{PeerAddress, PlaneDrop, PlaneEvent};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_lab::{Host, sandbox, traffic};
+use evenkeel_platform::allocations::{CountingAllocator, allocations};
 use planes::{End, Kind, LEFT, RIGHT, Wire, sas};
 use relay::Relay;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const DATA: u64 = 20 << 20;
 
@@ -271,6 +276,38 @@ fn wakeups() -> anyhow::Result<Vec<(String, String)>> {
     }
     ensure!(threads.len() == 4, "not the threads of two planes: {threads:?}");
     Ok(threads)
+}
+
+#[test]
+fn carrying_packets_allocates_nothing() {
+    sandbox::run(|| {
+        for kind in [Kind::Offload, Kind::Plain] {
+            let wire = Wire::new()?;
+            let (left, right) = wire.pair(kind, kind)?;
+            let listener = right.host.run(|| TcpListener::bind((RIGHT.v4, 7)))?;
+            thread::scope(|scope| -> anyhow::Result<()> {
+                let reader = scope.spawn(move || -> anyhow::Result<()> {
+                    let mut buffer = vec![0; 64 << 10];
+                    let (mut stream, _) = listener.accept()?;
+                    while stream.read(&mut buffer)? > 0 {}
+                    Ok(())
+                });
+                let mut stream = left.host.run(|| TcpStream::connect((RIGHT.v4, 7)))?;
+                stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+                let data = vec![0x5a; 1 << 20];
+                let mut write = |mebibytes| (0..mebibytes).try_for_each(|_| stream.write_all(&data));
+                write(20)?;
+                let (packets, before) = (left.plane.snapshot().outbound.packets_sent, allocations());
+                write(60)?;
+                let (packets, made) =
+                    (left.plane.snapshot().outbound.packets_sent - packets, allocations() - before);
+                ensure!(packets > 10_000 && made == 0, "{made} allocations for {packets} packets");
+                stream.shutdown(Shutdown::Both)?;
+                reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?;
+        }
+        Ok(())
+    });
 }
 
 #[test]
