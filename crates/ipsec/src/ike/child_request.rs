@@ -150,8 +150,9 @@ impl Established {
             Some(collision) if ours_lowest < collision.lowest_nonce.as_slice() => {
                 self.add_child(common, built, None, false);
                 self.delete_child(common, spi_in, ChildEnd::Redundant);
+                // Not yet to be sent on: our answer that creates it may still be on its way, or lost. The peer's DELETE
+                // of the old one says that it has arrived.
                 self.retire_child(old_spi, collision.created);
-                self.send_on(common, collision.created);
             }
             Some(collision) => {
                 self.add_child(common, built, replaces, true);
@@ -229,9 +230,8 @@ impl Established {
             return;
         };
         if let Some(collision) = &request.collision {
-            // The peer's rekey stands, ours is void.
+            // The peer's rekey stands, ours is void. The peer's DELETE of the old SA makes us send on the new one.
             self.retire_child(old_spi, collision.created);
-            self.send_on(common, collision.created);
             return;
         }
         let Some(old) = self.children.get_mut(&old_spi) else { return };
