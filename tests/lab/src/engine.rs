@@ -37,8 +37,9 @@ pub struct EngineClient {
     /// Inner packets that came out of CHILD SAs.
     inner: Vec<Vec<u8>>,
     configuration: Configuration,
-    /// Everything that the session has reported, in strongSwan-like words.
-    history: Vec<String>,
+    /// Everything that the session has reported, and when.
+    history: Vec<(Duration, String)>,
+    started: Instant,
     failure: Option<Failure>,
     next_port: u16,
 }
@@ -97,6 +98,7 @@ impl EngineClient {
             inner: Vec::new(),
             configuration: Configuration::default(),
             history: Vec::new(),
+            started: Instant::now(),
             failure: None,
             next_port: 20_000,
         })
@@ -133,11 +135,6 @@ impl EngineClient {
     /// What the gateway has assigned.
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
-    }
-
-    /// What the session has reported.
-    pub fn history(&self) -> &[String] {
-        &self.history
     }
 
     /// The CHILD SA that is sent on.
@@ -222,7 +219,7 @@ impl EngineClient {
 
     /// How often the session has reported something that begins with `event`.
     pub fn told_of(&self, event: &str) -> usize {
-        self.history.iter().filter(|told| told.starts_with(event)).count()
+        self.history.iter().filter(|(_when, told)| told.starts_with(event)).count()
     }
 
     /// Sends datagrams of these sizes to the echo server and waits for each to come back, through the CHILD SA.
@@ -304,7 +301,7 @@ impl EngineClient {
                 let _ = socket.send(&transmit.payload);
             }
             let Some(event) = self.session.poll_event() else { return Ok(()) };
-            self.history.push(format!("{event:?}"));
+            self.history.push((self.started.elapsed(), format!("{event:?}")));
             self.act(event);
         }
     }
@@ -342,7 +339,9 @@ impl EngineClient {
     }
 
     fn told(&self) -> String {
-        self.history.join("\n")
+        let lines = self.history.iter().map(|(when, told)| format!("{:.3} s: {told}\n", when.as_secs_f64()));
+        let now = format!("{:.3} s: now", self.started.elapsed().as_secs_f64());
+        lines.chain([now]).collect()
     }
 }
 

@@ -26,6 +26,8 @@ const STRONGSWAN_CONF: &str = "charon {
       cfg = 2
       knl = 1
       flush_line = yes
+      time_format = %T
+      time_add_ms = yes
     }
   }
   plugins {
