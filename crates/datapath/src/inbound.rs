@@ -131,9 +131,15 @@ impl Inbound {
             } else if looks < LOOKS_BEFORE_SLEEP {
                 looks += 1;
                 thread::yield_now();
-            } else if let Err(error) = self.socket.wait_readable(self.inbox.wakeup()) {
-                (self.events)(PlaneEvent::Stopped(error));
-                return;
+            } else {
+                match self.socket.wait_readable(self.inbox.wakeup()) {
+                    Ok(true) => {}
+                    Ok(false) => self.inbox.note_woken(),
+                    Err(error) => {
+                        (self.events)(PlaneEvent::Stopped(error));
+                        return;
+                    }
+                }
             }
         }
     }

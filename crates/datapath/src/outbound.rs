@@ -112,7 +112,7 @@ impl Outbound {
                     looks = 0;
                     self.carry(&mut buffer, frame);
                 }
-                Ok(None) => {}
+                Ok(None) => self.inbox.note_woken(),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     self.stats.dropped(PlaneDrop::Inconsistent, 1);
                 }
