@@ -72,6 +72,13 @@ impl<'h> Client<'h> {
         Ok(())
     }
 
+    /// Removes the profile.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        let run = self.evenkeel(&["profile", "remove", "lab"], None)?;
+        ensure!(run.code == 0, "the profile could not be removed: {run:?}");
+        Ok(())
+    }
+
     /// Connects to `lab`; an error if that fails. `secret` is what `--password-stdin` reads.
     pub fn connect(&self, secret: Option<&str>) -> anyhow::Result<()> {
         let run = self.try_connect(secret)?;
