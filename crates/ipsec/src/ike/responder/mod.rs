@@ -247,7 +247,8 @@ impl Responder {
         let Ok(keys) = IkeKeys::initial(suite, &shared, exchanged, false) else {
             return Err(refuse(NotifyType::NoProposalChosen));
         };
-        let nat = natd::detect(spi_i, spi_r, &path, payloads).unwrap_or_default();
+        // The initiator hashed before it knew our SPI.
+        let nat = natd::detect(spi_i, IkeSpi::ZERO, &path, payloads).unwrap_or_default();
         let mut response = vec![
             Payload::Sa(vec![answer]),
             Payload::Ke { group: suite.group.id(), data: own.public().to_vec() },

@@ -13,6 +13,11 @@ fn a_psk_handshake_takes_two_round_trips() {
     assert!(info.nat_local, "the NAT was seen");
     assert!(!info.nat_remote);
     assert_eq!(pair.sent, 4);
+    let id = pair.session.expect("a session");
+    let peer = pair.responder.sessions().find(|(session, _)| *session == id).expect("alive").1;
+    let seen = peer.info().expect("established");
+    assert!(!seen.nat_local, "nothing translates the responder's address");
+    assert!(seen.nat_remote);
     assert_eq!(info.path.remote.port(), 4500, "the port has floated");
     pair.exchange_packets();
     pair.run_for(Duration::from_secs(1));
