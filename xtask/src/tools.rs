@@ -26,6 +26,14 @@ pub(crate) const DENY: Tool = Tool {
     why: "licences, banned crates and sources of dependencies",
 };
 
+pub(crate) const MACHETE: Tool = Tool {
+    program: "cargo-machete",
+    package: "cargo-machete",
+    version: "0.9.2",
+    optimised: false,
+    why: "dependencies that nothing uses",
+};
+
 pub(crate) const TYPOS: Tool =
     Tool { program: "typos", package: "typos-cli", version: "1.52.0", optimised: true, why: "spelling" };
 

@@ -23,13 +23,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evenkeel-profile",
             "evenkeel-platform",
             "evenkeel-datapath",
-            // The names of failures and suites, which `tunnel` hands through.
+            // Names that `tunnel` hands through: failures and suites, and the MTU's arithmetic.
             "evenkeel-ipsec",
+            "evenkeel-netprofile",
         ],
     ),
     ("evenkeel-cli", &["evenkeel-ipc", "evenkeel-profile", "evenkeel-platform"]),
     ("evenkeel-gateway", &["evenkeel-ipsec", "evenkeel-datapath", "evenkeel-platform"]),
     ("evenkeel-lab", &["evenkeel-ipsec", "evenkeel-ipc", "evenkeel-profile", "evenkeel-platform"]),
+    ("evenkeel-fuzz", &["evenkeel-ipsec", "evenkeel-profile"]),
     ("xtask", &[]),
 ];
 

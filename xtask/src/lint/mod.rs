@@ -21,6 +21,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("source", source::check),
     ("arrows", arrows::check),
     ("typos", || Step::new(tools::typos()?).args(["--config", "_typos.toml"]).run()),
+    ("machete", || Step::new(tools::MACHETE.ensure()?).args(["--with-metadata"]).run()),
     ("deny", deny),
     ("clippy", || {
         Step::cargo()
