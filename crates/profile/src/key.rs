@@ -1,4 +1,5 @@
 //! Private keys of client certificates: recognised, decrypted where a passphrase is given, kept as PEM.
+use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use thiserror::Error;
@@ -24,12 +25,20 @@ pub enum KeyError {
     /// Encrypted with another passphrase.
     #[error("can't be decrypted: wrong passphrase, or a damaged file")]
     WrongPassphrase,
+    /// Its passphrase would have to be stretched for longer, or in more memory, than any tool asks for.
+    #[error("takes too long to decrypt; allowed: at most 10,000,000 rounds of PBKDF2, or 256 MiB for scrypt")]
+    TooCostly,
     /// Encrypted in a way that isn't supported.
     #[error(
         "is encrypted in OpenSSL's old format; allowed: PKCS#8, which `openssl pkcs8 -topk8 -in OLD -out NEW` makes"
     )]
     OldEncryption,
 }
+
+/// OpenSSL's default is 2,048; today's advice is some hundred thousand.
+const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
+/// OpenSSL's default is 16 MiB.
+const MAX_SCRYPT_BYTES: u64 = 256 << 20;
 
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 
@@ -80,13 +89,35 @@ fn decrypt(after_label: &str, passphrase: &Secret) -> Result<Secret, KeyError> {
     let (_, document) = SecretDocument::from_pem(&pem).map_err(|_| KeyError::Malformed)?;
     let encrypted =
         EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| KeyError::Malformed)?;
+    if !is_affordable(&encrypted.encryption_algorithm) {
+        return Err(KeyError::TooCostly);
+    }
     let plain = encrypted.decrypt(passphrase.expose()).map_err(|_| KeyError::WrongPassphrase)?;
     pkcs8_to_pem(plain.as_bytes())
+}
+
+/// Whether the file, which chooses what its passphrase costs to try, chooses modestly. A damaged or hostile one could
+/// keep the importer busy for days, or take all memory.
+fn is_affordable(scheme: &EncryptionScheme) -> bool {
+    // PBES1 counts to 65,535 at most.
+    let Some(pbes2) = scheme.pbes2() else { return true };
+    if let Some(pbkdf2) = pbes2.kdf.pbkdf2() {
+        return pbkdf2.iteration_count <= MAX_PBKDF2_ROUNDS;
+    }
+    // RFC 7914 §2: 128 * N * r octets, and the work of that p times.
+    pbes2.kdf.scrypt().is_some_and(|scrypt| {
+        let factors = [scrypt.cost_parameter, scrypt.block_size.into(), scrypt.parallelization.into()];
+        let cost = factors.into_iter().try_fold(128_u64, u64::checked_mul);
+        cost.is_some_and(|cost| cost <= MAX_SCRYPT_BYTES)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pkcs8::pkcs5::pbes2::{Kdf, Pbkdf2Params, ScryptParams};
+    use pkcs8::pkcs5::scrypt;
+    use x509_cert::der::Encode;
 
     // openssl genpkey -algorithm ed25519 | openssl pkcs8 -topk8 -passout pass:sesame -v2 aes-256-cbc
     const SEALED: &str = include_str!("../tests/data/ed25519-sesame.key");
@@ -119,5 +150,36 @@ mod tests {
         let old =
             b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n";
         assert_eq!(refusal(old, None), Some(KeyError::OldEncryption));
+    }
+
+    /// The encrypted key with another way to stretch the passphrase.
+    fn sealed_with(kdf: Kdf) -> String {
+        let (_, document) = SecretDocument::from_pem(SEALED).expect("PEM");
+        let mut info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).expect("DER");
+        if let EncryptionScheme::Pbes2(parameters) = &mut info.encryption_algorithm {
+            parameters.kdf = kdf;
+        }
+        let der = info.to_der().expect("DER");
+        encode_string("ENCRYPTED PRIVATE KEY", LineEnding::LF, &der).expect("PEM")
+    }
+
+    #[test]
+    fn a_file_that_would_keep_the_importer_busy_for_days_is_refused_at_once() {
+        let pbkdf2 = |iteration_count| {
+            let modest = Pbkdf2Params::hmac_sha256(1_000, b"salt").expect("parameters");
+            Kdf::Pbkdf2(Pbkdf2Params { iteration_count, ..modest })
+        };
+        let scrypt = |log_n, r, p| {
+            let cost = scrypt::Params::new(log_n, r, p).expect("parameters");
+            Kdf::Scrypt(ScryptParams::from_params_and_salt(cost, b"salt").expect("parameters"))
+        };
+        for costly in [pbkdf2(MAX_PBKDF2_ROUNDS + 1), pbkdf2(u32::MAX), scrypt(20, 8, 1), scrypt(14, 8, 17)] {
+            let pem = sealed_with(costly);
+            assert_eq!(refusal(pem.as_bytes(), Some("sesame")), Some(KeyError::TooCostly));
+        }
+        for modest in [pbkdf2(1_000), scrypt(10, 8, 1)] {
+            let pem = sealed_with(modest);
+            assert_eq!(refusal(pem.as_bytes(), Some("sesame")), Some(KeyError::WrongPassphrase));
+        }
     }
 }
