@@ -53,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ike_datagram", run: ike_datagram },
     Target { name: "ike_payloads", run: ike_payloads },
     Target { name: "ike_session", run: ike_session },
+    Target { name: "profile_mobileconfig", run: profile_mobileconfig },
+    Target { name: "profile_sswan", run: profile_sswan },
     Target { name: "profile_toml", run: profile_toml },
     Target { name: "skf_reassembly", run: skf_reassembly },
 ];

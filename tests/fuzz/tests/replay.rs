@@ -53,7 +53,7 @@ macro_rules! replays {
 }
 
 replays! {
-    eap_peer eap_server esp_open esp_seal ike_datagram ike_payloads ike_session profile_toml skf_reassembly
+    eap_peer eap_server esp_open esp_seal ike_datagram ike_payloads ike_session profile_mobileconfig profile_sswan profile_toml skf_reassembly
 }
 
 #[test]

@@ -40,11 +40,11 @@ remote_ts = ["10.10.0.0/16"]
 
 const WITH_CERTIFICATE: &str = r#"name = "Lab"
 gateway = "vpn.lab.example"
+local_id = "CN=alice, O=Lab"
 [auth]
 method = "certificate"
 certificate = "alice.crt"
 key = "alice.key"
-local_id = "CN=alice, O=Lab"
 [trust]
 ca = ["ca.crt"]
 "#;
@@ -60,15 +60,16 @@ system = true
 
 const PSK: &str = r#"name = "Lab"
 gateway = "198.51.100.10"
+local_id = "keyid:group"
 [auth]
 method = "psk"
-local_id = "keyid:group"
 secret = "a long and random one"
 "#;
 
 const EVERYTHING: &str = r#"name = "Lab"
 gateway = "198.51.100.10"
 remote_id = "vpn.lab.example"
+local_id = "alice@lab.example"
 legacy = true
 [gateway_ports]
 udp = 4500
@@ -76,7 +77,6 @@ tcp = 443
 [auth]
 method = "eap-mschapv2"
 identity = "alice"
-local_id = "alice@lab.example"
 [trust]
 ca = ["ca.crt"]
 system = true
