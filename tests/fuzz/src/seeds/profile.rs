@@ -17,7 +17,7 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         ("pkcs12", WITH_PKCS12, PKCS12),
         ("psk", PSK, &[]),
         ("everything", EVERYTHING, CERTIFICATE),
-        ("unknown_key", "name = \"x\"\ngatway = \"192.0.2.1\"\n", &[]),
+        ("unknown_key", "name = \"x\"\nentrance = \"192.0.2.1\"\n", &[]),
         ("wrong_type", "name = 7\n", &[]),
     ] {
         seeds.push(Seed::new("profile_toml", name, [text.as_bytes(), &[0], referenced].concat()));
