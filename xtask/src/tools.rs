@@ -37,6 +37,14 @@ pub(crate) const MACHETE: Tool = Tool {
 pub(crate) const TYPOS: Tool =
     Tool { program: "typos", package: "typos-cli", version: "1.52.0", optimised: true, why: "spelling" };
 
+pub(crate) const FUZZ: Tool = Tool {
+    program: "cargo-fuzz",
+    package: "cargo-fuzz",
+    version: "0.13.2",
+    optimised: false,
+    why: "coverage-guided fuzzing",
+};
+
 impl Tool {
     /// Where the tool is, installed first if need be.
     pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {

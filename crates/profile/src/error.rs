@@ -152,7 +152,7 @@ fn reason(kind: std::io::ErrorKind) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Conflict {
     /// `identity` with a method other than EAP.
-    #[error("'identity' is the EAP user name; allowed with this method: local_id, at the top of the file")]
+    #[error("'identity' is the EAP user name; allowed with this method: 'local_id'")]
     IdentityWithoutEap,
     /// EAP without `identity`.
     #[error("method \"eap-mschapv2\" needs 'identity', the user name")]

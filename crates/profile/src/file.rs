@@ -26,9 +26,6 @@ pub(crate) struct ProfileFile {
     /// name. Default: `gateway`.
     #[schemars(with = "Option<String>")]
     pub(crate) remote_id: Option<Identity>,
-    /// Who we say we are (IDi), where that differs from `auth.identity` or the certificate's subject.
-    #[schemars(with = "Option<String>")]
-    pub(crate) local_id: Option<Identity>,
     /// Allow SHA-1 and MODP-1024 for a gateway that has nothing better.
     #[serde(default)]
     pub(crate) legacy: bool,
@@ -72,6 +69,9 @@ pub(crate) struct AuthFile {
     /// The user name; with "eap-mschapv2" only.
     #[schemars(with = "Option<String>")]
     pub(crate) identity: Option<Identity>,
+    /// Who we say we are (IDi), where that differs from `identity` or the certificate's subject.
+    #[schemars(with = "Option<String>")]
+    pub(crate) local_id: Option<Identity>,
     /// File with your certificate and its intermediates, PEM or DER; with "certificate" only.
     pub(crate) certificate: Option<String>,
     /// File with the private key of `certificate`, PEM.

@@ -45,13 +45,14 @@ pub(crate) fn resolve(
             .parse()
             .map_err(|e: crate::IdentityError| fault("gateway", Problem::Value(e.to_string())))?,
     };
+    let local_id = file.auth.local_id.clone();
     let (auth, secrets) = resolve_auth(file.auth, file.trust, passphrase, read)?;
     let profile = Profile {
         name: file.name,
         gateway: file.gateway,
         gateway_ports: GatewayPorts { udp: file.gateway_ports.udp, tcp: file.gateway_ports.tcp },
         remote_id,
-        local_id: file.local_id,
+        local_id,
         auth,
         tunnel: Tunnel {
             remote_ts: entries("tunnel.remote_ts", file.tunnel.remote_ts, Cidr::try_from)?,

@@ -91,10 +91,10 @@ impl fmt::Display for Profile {
         writeln!(f, "name = \"lab\"")?;
         writeln!(f, "gateway = {:?}", self.gateway)?;
         writeln!(f, "remote_id = {:?}", self.remote_id)?;
+        writeln!(f, "[auth]")?;
         if let Some(local_id) = &self.local_id {
             writeln!(f, "local_id = {local_id:?}")?;
         }
-        writeln!(f, "[auth]")?;
         match &self.auth {
             Auth::Psk => writeln!(f, "method = \"psk\"")?,
             Auth::EapMschapv2 { identity } => {
