@@ -1,11 +1,26 @@
 //! `cargo xtask bench`: the figures we promise, measured on this machine and printed as a table of ratios.
 
-use anyhow::bail;
+use crate::{packages, process::Step, tools, workspace};
 
 /// Measure, and print a table.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
 
-pub(crate) fn run(_args: &Args) -> anyhow::Result<()> {
-    bail!("there is nothing to measure yet")
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    for needs in [packages::BUILD, packages::NETWORK, packages::STRONGSWAN] {
+        packages::ensure(needs)?;
+    }
+    let gotatun = tools::GOTATUN.ensure()?;
+    Step::cargo()
+        .args(["build", "--locked", "--release", "--bins", "--workspace", "--exclude", "xtask"])
+        .run()?;
+    Step::new(workspace::target_dir().join("release/evenkeel-lab"))
+        .args(["bench", "--seconds", &args.seconds.to_string(), "--gotatun"])
+        .args([gotatun])
+        .interactive()
+        .replace_us()
 }

@@ -45,6 +45,14 @@ pub(crate) const FUZZ: Tool = Tool {
     why: "coverage-guided fuzzing",
 };
 
+pub(crate) const GOTATUN: Tool = Tool {
+    program: "gotatun",
+    package: "gotatun-cli",
+    version: "0.10.2",
+    optimised: true,
+    why: "the WireGuard client that the benchmark stands beside",
+};
+
 impl Tool {
     /// Where the tool is, installed first if need be.
     pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {

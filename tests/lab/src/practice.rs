@@ -27,6 +27,22 @@ impl<'h> PracticeGateway<'h> {
         Self::start(host, command)
     }
 
+    /// Like [`Self::demo`], but in front of the host's own network, through a TUN device: what benchmarks measure.
+    pub fn demo_with_tun(host: &'h Host, address: IpAddr) -> anyhow::Result<Self> {
+        let mut command = Command::new(workspace_program("evenkeel-gateway")?);
+        command.arg("--demo").arg(folder(host)).args([
+            "--listen",
+            &address.to_string(),
+            "--tun",
+            "practice0",
+        ]);
+        let gateway = Self::start(host, command)?;
+        host.ip(&format!(
+            "address add {INNER}/32 dev lo\nlink set practice0 up\nroute replace 10.77.1.0/24 dev practice0"
+        ))?;
+        Ok(gateway)
+    }
+
     fn start(host: &'h Host, mut command: Command) -> anyhow::Result<Self> {
         let ready = host.folder().join("gateway.ready");
         command.arg("--ready-file").arg(&ready).arg("--control").arg(control_socket(host));
