@@ -5,9 +5,12 @@ use crate::{packages, process::Step, tools, workspace};
 /// Measure, and print a table.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Seconds of each measurement
+    /// Seconds of each TCP stream
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How often each stream is measured
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -19,7 +22,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .args(["build", "--locked", "--release", "--bins", "--workspace", "--exclude", "xtask"])
         .run()?;
     Step::new(workspace::target_dir().join("release/evenkeel-lab"))
-        .args(["bench", "--seconds", &args.seconds.to_string(), "--gotatun"])
+        .args(["bench", "--seconds", &args.seconds.to_string()])
+        .args(["--rounds", &args.rounds.to_string(), "--gotatun"])
         .args([gotatun])
         .interactive()
         .replace_us()

@@ -29,6 +29,10 @@ impl Host {
     /// A host with nothing but a loopback interface. `/run` is empty and its own, so that two of one daemon do not meet.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let folder = Path::new(sandbox::STATE).join(name);
+        // What a host of the same name left that was there before.
+        if folder.exists() {
+            fs::remove_dir_all(&folder).context("clearing the host's folder")?;
+        }
         fs::create_dir_all(&folder).context("creating the host's folder")?;
 
         let made = thread::scope(|scope| {

@@ -7,6 +7,8 @@ use anyhow::Context;
 use crate::{
     Host,
     exec::{Daemon, output, workspace_program},
+    office::{ALICE, GATEWAY, Office, PASSWORD, PSK},
+    pki::Identity,
 };
 
 /// The address of the machine in the network behind a gateway that was made by [`PracticeGateway::demo`].
@@ -36,15 +38,69 @@ impl<'h> PracticeGateway<'h> {
             "--tun",
             "practice0",
         ]);
+        Self::start_with_tun(host, command)
+    }
+
+    /// The office's, with a TUN device: it has the office's key or, with `identity`, a certificate and takes the office's
+    /// certificates and Alice's password.
+    pub fn of_office(
+        host: &'h Host,
+        address: IpAddr,
+        office: &Office,
+        identity: Option<&Identity>,
+    ) -> anyhow::Result<Self> {
+        let folder = folder(host);
+        fs::create_dir_all(&folder).context("creating the gateway's folder")?;
+        let write = |name: &str, content: &str| {
+            fs::write(folder.join(name), content).with_context(|| format!("writing {name}"))
+        };
+        let proof = match identity {
+            None => format!("[clients]\npsk = [{{ secret = \"{PSK}\" }}]"),
+            Some(identity) => {
+                write("gateway.crt", &identity.certificate)?;
+                write("gateway.key", &identity.key)?;
+                write("ca.crt", &office.root.certificate())?;
+                format!(
+                    r#"certificate = "gateway.crt"
+key = "gateway.key"
+[clients]
+ca = ["ca.crt"]
+eap = [{{ name = "{ALICE}", password = "{PASSWORD}" }}]"#
+                )
+            }
+        };
+        write(
+            "gateway.toml",
+            &format!(
+                r#"[identity]
+id = "{GATEWAY}"
+{proof}
+[assign]
+v4 = "10.77.1.0/24"
+subnets = ["10.77.0.0/16"]
+"#
+            ),
+        )?;
+        let mut command = Command::new(workspace_program("evenkeel-gateway")?);
+        command.arg("--config").arg(folder.join("gateway.toml"));
+        command.args(["--listen", &address.to_string(), "--tun", "practice0"]);
+        Self::start_with_tun(host, command)
+    }
+
+    fn start_with_tun(host: &'h Host, command: Command) -> anyhow::Result<Self> {
         let gateway = Self::start(host, command)?;
         host.ip(&format!(
-            "address add {INNER}/32 dev lo\nlink set practice0 up\nroute replace 10.77.1.0/24 dev practice0"
+            "address replace {INNER}/32 dev lo\nlink set practice0 up\nroute replace 10.77.1.0/24 dev practice0"
         ))?;
         Ok(gateway)
     }
 
     fn start(host: &'h Host, mut command: Command) -> anyhow::Result<Self> {
         let ready = host.folder().join("gateway.ready");
+        // One that ran here before has left it.
+        if ready.exists() {
+            fs::remove_file(&ready).context("removing an old file")?;
+        }
         command.arg("--ready-file").arg(&ready).arg("--control").arg(control_socket(host));
         let mut daemon = Daemon::start(host, "gateway", command)?;
         daemon.wait_for("the practice gateway", Duration::from_secs(10), || {

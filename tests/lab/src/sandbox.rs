@@ -55,14 +55,14 @@ fn test_name<F>() -> String {
 }
 
 /// Runs `body` inside a sandbox of its own when called by a program instead of a test: the program is started again with
-/// the same arguments, on the same terminal, in place of this process.
-pub fn run_program(body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// the same arguments, on the same terminal, in place of this process. `entries` are tried in turn.
+pub fn run_program(entries: &[Entry], body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         furnish()?;
         return body();
     }
     let program = std::env::current_exe().context("finding this program")?;
-    let mut command = Entry::detect()?.command(&program);
+    let mut command = Entry::first_of(entries)?.command(&program);
     command.args(std::env::args_os().skip(1)).env(INSIDE, "1");
     // In our place, so that Ctrl-C reaches just the two that know what to do with it: unshare and the program inside.
     Err(command.exec()).context("starting the sandbox")
@@ -98,10 +98,22 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Every way, the least powerful first.
+    pub const ALL: [Self; 3] = [Self::UserNamespace, Self::Root, Self::Sudo];
+
+    /// Root first where we are root anyway: a benchmark wants what only the machine's own root may have, such as socket
+    /// buffers beyond `net.core.rmem_max`, as the daemon has when it is installed.
+    pub const PRIVILEGED_FIRST: [Self; 3] = [Self::Root, Self::UserNamespace, Self::Sudo];
+
     /// The first way that works here, TUN devices included.
     pub fn detect() -> anyhow::Result<Self> {
+        Self::first_of(&Self::ALL)
+    }
+
+    /// The first of these ways that works here, TUN devices included.
+    pub fn first_of(entries: &[Self]) -> anyhow::Result<Self> {
         let mut reasons = Vec::new();
-        for entry in [Self::UserNamespace, Self::Root, Self::Sudo] {
+        for entry in entries.iter().copied() {
             let mut probe = entry.command(Path::new("sh"));
             probe.args(["-c", "exec 3<>/dev/net/tun && mount -t tmpfs tmpfs /mnt"]);
             match probe.stdin(Stdio::null()).output() {

@@ -11,6 +11,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use evenkeel_lab::sandbox::{self, Entry};
+use evenkeel_platform::allocations::CountingAllocator;
+
+/// For the benchmark, which counts what the ESP stage allocates.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Networks of namespaces with NAT and real gateways.
 #[derive(Parser)]
@@ -34,9 +39,9 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Check => Entry::detect().map(drop),
-        Task::Demo(args) => sandbox::run_program(|| demo::run(&args)),
+        Task::Demo(args) => sandbox::run_program(&Entry::ALL, || demo::run(&args)),
         Task::Own(args) => demo::run_own(&args),
-        Task::Bench(args) => sandbox::run_program(|| bench::run(&args)),
+        Task::Bench(args) => sandbox::run_program(&Entry::PRIVILEGED_FIRST, || bench::run(&args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

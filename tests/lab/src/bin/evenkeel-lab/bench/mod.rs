@@ -1,9 +1,15 @@
 //! What the tunnel carries and costs, beside others on the same machine in the same minutes.
 
+mod esp;
+mod handshake;
+mod idle;
+mod process;
 mod table;
 mod throughput;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
 
 /// What to measure, and with what.
 #[derive(clap::Args)]
@@ -11,12 +17,31 @@ pub(crate) struct Args {
     /// The program of gotatun-cli; left out of the comparison without it
     #[arg(long)]
     gotatun: Option<PathBuf>,
-    /// Seconds of each measurement
+    /// Seconds of each stream
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How often each stream is measured, all of them in turn; medians count
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 /// Runs inside a sandbox.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    throughput::run(args)
+    if cfg!(debug_assertions) {
+        println!("built without optimisation: the figures mean nothing; use `cargo xtask bench`");
+    }
+    let before = load()?;
+    let mut rows = handshake::run()?;
+    rows.extend(esp::run()?);
+    rows.extend(idle::run()?);
+    rows.extend(throughput::run(args)?);
+    table::print(&rows);
+    println!("\nload average: {before} before, {} after; only the ratios compare between machines", load()?);
+    Ok(())
+}
+
+/// The machine's load over 1, 5 and 15 minutes.
+fn load() -> anyhow::Result<String> {
+    let line = fs::read_to_string("/proc/loadavg").context("the load average")?;
+    Ok(line.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
 }

@@ -1,18 +1,71 @@
-//! Tables for terminals.
+//! The table of what was measured, each figure beside its goal.
 
-/// Prints rows under a heading, each column as wide as its widest cell; the first is a name, the others are numbers.
-pub(super) fn print(title: &str, heading: &[&str], rows: &[Vec<String>]) {
-    println!("\n{title}");
-    let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
+/// One figure.
+pub(super) struct Row {
+    what: String,
+    ours: String,
+    beside: String,
+    ratio: String,
+    goal: &'static str,
+    met: Option<bool>,
+}
+
+impl Row {
+    /// A figure of ours.
+    pub(super) fn new(what: impl Into<String>, ours: impl Into<String>) -> Self {
+        let none = || "-".to_owned();
+        Self { what: what.into(), ours: ours.into(), beside: none(), ratio: none(), goal: "-", met: None }
+    }
+
+    /// What it stands beside.
+    pub(super) fn beside(mut self, peer: impl Into<String>) -> Self {
+        self.beside = peer.into();
+        self
+    }
+
+    /// What we have over what the peer has.
+    pub(super) fn ratio(mut self, ratio: f64) -> Self {
+        self.ratio = format!("{ratio:.2}");
+        self
+    }
+
+    /// What was wanted, and whether it was reached.
+    pub(super) fn goal(mut self, goal: &'static str, met: bool) -> Self {
+        self.goal = goal;
+        self.met = Some(met);
+        self
+    }
+
+    fn cells(&self) -> [&str; 6] {
+        let met = match self.met {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "-",
+        };
+        [&self.what, &self.ours, &self.beside, &self.ratio, self.goal, met]
+    }
+}
+
+/// Prints the rows, each column as wide as its widest cell; the first is a name, the others are figures.
+pub(super) fn print(rows: &[Row]) {
+    let heading = ["", "ours", "beside", "ratio", "goal", "met"];
+    let rows: Vec<[&str; 6]> = std::iter::once(heading).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| {
-        let cells = std::iter::once(&heading).chain(rows).filter_map(|row| row.get(column));
+        let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    for row in std::iter::once(&heading).chain(rows) {
+    println!();
+    for row in &rows {
         let cells = row.iter().enumerate().map(|(column, cell)| match column {
             0 => format!("{cell:<0$}", width(column)),
             _ => format!("{cell:>0$}", width(column)),
         });
         println!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
+}
+
+/// The middle one of some figures; not a number without any.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -12,14 +12,15 @@ use aws_lc_rs::aead::{
 use evenkeel_ipsec::crypto::{Encr, EspSuite, Integ, KeyBits, Secret};
 use evenkeel_ipsec::esp::{EspKeys, InboundSa, OutboundSa, SelectorPair};
 use evenkeel_ipsec::wire::{EspSpi, TrafficSelector};
+use evenkeel_platform::allocations::allocations;
+
+use super::table::Row;
 
 const PACKET: usize = 1400;
 const SLOT: usize = PACKET + 80;
 /// As many as one train has.
 const PACKETS: usize = 44;
 const ROUNDS: usize = 1500;
-
-type Failure = Box<dyn std::error::Error>;
 
 struct Stage {
     outbound: OutboundSa,
@@ -29,7 +30,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(suite: EspSuite, encr_len: usize, integ_len: usize) -> Result<Self, Failure> {
+    fn new(suite: EspSuite, encr_len: usize, integ_len: usize) -> anyhow::Result<Self> {
         let keys = EspKeys { encr: Secret::new(vec![7; encr_len]), integ: Secret::new(vec![9; integ_len]) };
         let (source, destination) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 10, 0, 1));
         let exactly = |address: Ipv4Addr| TrafficSelector {
@@ -55,7 +56,7 @@ impl Stage {
     }
 
     /// Time to seal and to open one train. Opening leaves the inner packet where sealing wants it.
-    fn round(&mut self) -> Result<Duration, Failure> {
+    fn round(&mut self) -> anyhow::Result<Duration> {
         let headroom = self.outbound.headroom();
         for slot in self.slots.chunks_exact_mut(SLOT) {
             slot[headroom..headroom + PACKET].copy_from_slice(&self.inner);
@@ -80,12 +81,12 @@ struct Bare {
 }
 
 impl Bare {
-    fn new(algorithm: &'static Algorithm) -> Result<Self, Failure> {
+    fn new(algorithm: &'static Algorithm) -> anyhow::Result<Self> {
         let key = UnboundKey::new(algorithm, &[7; 32][..algorithm.key_len()])?;
         Ok(Self { key: LessSafeKey::new(key), slots: vec![0; PACKETS * SLOT], counter: 0 })
     }
 
-    fn round(&mut self) -> Result<Duration, Failure> {
+    fn round(&mut self) -> anyhow::Result<Duration> {
         let nonce = |counter: u64| {
             let mut nonce = [0; 12];
             nonce[4..].copy_from_slice(&counter.to_be_bytes());
@@ -119,30 +120,42 @@ fn per_packet(mut rounds: Vec<Duration>) -> f64 {
     rounds[rounds.len() / 2].as_secs_f64() * 1e9 / PACKETS as f64
 }
 
-#[expect(clippy::print_stdout, reason = "a benchmark prints")]
-fn main() -> Result<(), Failure> {
-    let gbit = |ns: f64| PACKET as f64 * 8.0 / ns;
-    println!("{:<28}{:>10}{:>10}{:>10}{:>8}", "sealed and opened", "ESP ns", "AEAD ns", "Gbit/s", "ratio");
+/// What the stage costs beside the cipher, and what it allocates.
+pub(super) fn run() -> anyhow::Result<Vec<Row>> {
+    println!("ESP stage: {} packets of {PACKET} bytes, sealed and opened, by each suite", PACKETS * ROUNDS);
     let aead = |encr| EspSuite { encr, integ: None, esn: true };
     let cases: [(EspSuite, usize, &'static Algorithm); 3] = [
         (aead(Encr::AesGcm16(KeyBits::Bits128)), 20, &AES_128_GCM),
         (aead(Encr::AesGcm16(KeyBits::Bits256)), 36, &AES_256_GCM),
         (aead(Encr::ChaCha20Poly1305), 36, &CHACHA20_POLY1305),
     ];
+    let (mut rows, mut allocated) = (Vec::new(), 0);
     for (suite, key_len, algorithm) in cases {
         let (mut stage, mut bare) = (Stage::new(suite, key_len, 0)?, Bare::new(algorithm)?);
         let (mut esp, mut raw) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
+        let before = allocations();
         for _ in 0..ROUNDS {
             esp.push(stage.round()?);
             raw.push(bare.round()?);
         }
+        allocated += allocations() - before;
         let (esp, raw) = (per_packet(esp), per_packet(raw));
-        println!("{:<28}{esp:>10.0}{raw:>10.0}{:>10.2}{:>8.3}", suite.to_string(), gbit(esp), esp / raw);
+        let row = Row::new(format!("ESP stage beside aws-lc-rs, {suite}"), format!("{esp:.0} ns"));
+        rows.push(row.beside(format!("{raw:.0} ns")).ratio(esp / raw).goal("<= 1.20", esp / raw <= 1.2));
     }
     let cbc =
         EspSuite { encr: Encr::AesCbc(KeyBits::Bits256), integ: Some(Integ::HmacSha256_128), esn: true };
     let mut stage = Stage::new(cbc, 32, 32)?;
-    let esp = per_packet((0..ROUNDS / 5).map(|_| stage.round()).collect::<Result<_, _>>()?);
-    println!("{:<28}{esp:>10.0}{:>10}{:>10.2}", cbc.to_string(), "-", gbit(esp));
-    Ok(())
+    let mut esp = Vec::with_capacity(ROUNDS);
+    let before = allocations();
+    for _ in 0..ROUNDS / 5 {
+        esp.push(stage.round()?);
+    }
+    allocated += allocations() - before;
+    rows.push(Row::new(format!("ESP stage, {cbc}"), format!("{:.0} ns", per_packet(esp))));
+    rows.push(
+        Row::new("ESP stage: heap allocations, all packets and suites", allocated.to_string())
+            .goal("0", allocated == 0),
+    );
+    Ok(rows)
 }
