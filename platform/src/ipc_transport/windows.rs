@@ -140,14 +140,15 @@ fn client_pid(pipe: BorrowedHandle<'_>) -> Option<u32> {
 }
 
 /// The pipe's access list: this account, the system and administrators may do everything; users of this
-/// machine may read and write; logons over the network are refused before anything else is asked.
+/// machine may read and write; logons over the network are refused before anything else is asked. The
+/// owner, which clients go by, is this account and not whatever its token would suggest.
 fn sddl(access: Access) -> io::Result<String> {
     let us = UserId::current()?;
     let others = match access {
         Access::AnyLocalUser => format!("(A;;{CLIENT_RIGHTS:#x};;;AU)"),
         Access::SameUser => String::new(),
     };
-    Ok(format!("D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;{us}){others}"))
+    Ok(format!("O:{us}D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;{us}){others}"))
 }
 
 fn instance(path: &Path, sddl: &str, first: bool) -> io::Result<NamedPipeServer> {
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn users_may_read_and_write_but_not_listen_and_the_network_is_refused_first() {
         let sddl = sddl(Access::AnyLocalUser).unwrap();
-        assert!(sddl.starts_with("D:P(D;;GA;;;NU)"), "{sddl}");
+        assert!(sddl.contains("D:P(D;;GA;;;NU)"), "{sddl}");
         assert!(sddl.ends_with("(A;;0x12019b;;;AU)"), "{sddl}");
         SecurityDescriptor::from_sddl(&sddl).unwrap();
     }
