@@ -36,6 +36,14 @@ impl Step {
         self
     }
 
+    /// Keeps variables of our own environment from the step.
+    pub(crate) fn without(mut self, keys: &[&str]) -> Self {
+        for key in keys {
+            self.0.env_remove(key);
+        }
+        self
+    }
+
     /// Lets the step read the terminal: for programs that a person talks to.
     pub(crate) fn interactive(mut self) -> Self {
         self.0.stdin(Stdio::inherit());

@@ -14,6 +14,8 @@ use crate::{
 };
 use layer::{Layer, Outcome};
 
+pub(crate) use summary::Tally;
+
 /// Install what is missing, then run every layer of tests.
 #[derive(clap::Args)]
 pub(crate) struct Args {
