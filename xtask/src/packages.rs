@@ -37,6 +37,13 @@ pub(crate) const BUILD: &[Need] = &[
     Need { what: What::Program("git"), packages: &["git"], why: "checks read the list of files" },
 ];
 
+/// What tests of single crates need.
+pub(crate) const UNIT: &[Need] = &[Need {
+    what: What::Program("dbus-daemon"),
+    packages: &["dbus"],
+    why: "a private message bus, to stand in for the one that systemd-resolved is on",
+}];
+
 /// What private networks need.
 pub(crate) const NETWORK: &[Need] = &[
     Need { what: What::Program("ip"), packages: &["iproute2"], why: "private networks" },

@@ -1,7 +1,6 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
-    process::Command,
 };
 
 use evenkeel_platform::dns::{DnsBackend, DnsError, DnsOutcome};
@@ -120,45 +119,6 @@ async fn a_daemon_killed_between_its_journal_and_its_change_left_nothing_to_clob
         assert_eq!(text(&machine), HOME);
         assert_eq!(names(&machine.etc("")), ["resolv.conf"]);
     }
-}
-
-/// Needs a mount namespace: the test runs itself again inside one.
-#[test]
-fn a_bind_mount_is_written_in_place_and_restored_even_if_the_write_was_torn() {
-    const NAME: &str = "file::a_bind_mount_is_written_in_place_and_restored_even_if_the_write_was_torn";
-    if std::env::var_os("EVENKEEL_INSIDE_NAMESPACES").is_none() {
-        let status = Command::new("timeout")
-            .args(["--kill-after=5", "60", "unshare", "--user", "--map-root-user", "--mount"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
-            .env("EVENKEEL_INSIDE_NAMESPACES", "1")
-            .status()
-            .expect("unshare (util-linux) and timeout (coreutils) are needed");
-        assert!(status.success());
-        return;
-    }
-    let machine = Machine::new();
-    let outside = machine.root.path().join("outside");
-    fs::write(&outside, HOME).unwrap();
-    fs::write(machine.etc("resolv.conf"), "").unwrap();
-    let mounted = Command::new("mount").arg("--bind").arg(&outside).arg(machine.etc("resolv.conf")).status();
-    assert!(mounted.unwrap().success());
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let dns = machine.dns();
-        let applied = dns.apply(&plan(true)).await.unwrap();
-        assert!(fs::read_to_string(&outside).unwrap().contains("10.10.0.53"));
-        assert_eq!(dns.revert(applied).await.unwrap(), DnsOutcome::Restored);
-        assert_eq!(fs::read_to_string(&outside).unwrap(), HOME);
-        assert_eq!(names(&machine.etc("")), ["resolv.conf"]);
-
-        let _ = dns.apply(&plan(true)).await.unwrap();
-        let written = fs::read(&outside).unwrap();
-        fs::write(&outside, &written[..written.len() / 2]).unwrap();
-        assert_eq!(machine.dns().recover().await.unwrap(), DnsOutcome::Restored);
-        assert_eq!(fs::read_to_string(&outside).unwrap(), HOME);
-    });
 }
 
 #[tokio::test]

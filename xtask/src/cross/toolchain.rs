@@ -108,6 +108,8 @@ fn second_rust(step: Step) -> Step {
         .env("RUSTC", format!("{BIN}/rustc"))
         .env("RUSTDOC", format!("{BIN}/rustdoc"))
         .without(&["RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"])
+        // rustup's cargo adds its own toolchain's libraries.
+        .without(&["LD_LIBRARY_PATH"])
 }
 
 /// Whether a release is at least the `rust-version` of the workspace.

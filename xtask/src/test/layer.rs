@@ -30,6 +30,9 @@ pub(crate) enum Outcome {
 const SIMULATION: &str = "simulation";
 const VECTORS: &str = "vectors|corpus|corpora";
 
+/// Tests of `platform` that change routes, in namespaces of their own. They run where the lab's run.
+const NAMESPACES: &str = "(package(evenkeel-platform) & binary(namespaces))";
+
 impl Layer {
     pub(crate) const ALL: [Self; 5] = [Self::Unit, Self::Doc, Self::Simulation, Self::Vectors, Self::Lab];
 
@@ -72,7 +75,9 @@ impl Layer {
         let expression = match self {
             Self::Simulation => simulation,
             Self::Vectors => vectors,
-            Self::Unit | Self::Doc | Self::Lab => format!("not ({simulation} | {vectors})"),
+            Self::Unit | Self::Doc | Self::Lab => {
+                format!("not ({simulation} | {vectors} | {NAMESPACES})")
+            }
         };
         everything_else(Runner::Nextest).args(["-E", &expression, "--no-fail-fast"]).args(filter)
     }
@@ -96,10 +101,13 @@ fn lab(runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
     if !check.status.success() {
         return Ok(Outcome::NotRun { reason: String::from_utf8_lossy(&check.stderr).trim().to_owned() });
     }
-    let step = runner.step().args(["--package", "evenkeel-lab"]);
     match runner {
-        Runner::Nextest => watch(step.args(["--no-fail-fast"]).args(filter)),
-        Runner::Cargo => watch(step.args(["--"]).args(filter)),
+        Runner::Nextest => {
+            let expression = format!("package(evenkeel-lab) | {NAMESPACES}");
+            let step = runner.step().args(["--package", "evenkeel-lab", "--package", "evenkeel-platform"]);
+            watch(step.args(["-E", &expression, "--no-fail-fast"]).args(filter))
+        }
+        Runner::Cargo => watch(runner.step().args(["--package", "evenkeel-lab", "--"]).args(filter)),
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     packages::ensure(packages::BUILD)?;
+    packages::ensure(packages::UNIT)?;
     let runner = Runner::find();
     let mut report = Vec::new();
     for layer in Layer::ALL {
