@@ -129,13 +129,14 @@ impl DnsManager {
         Self(sys::DnsManager::new(state_dir, system))
     }
 
-    /// Undoes what a killed daemon left; to be called once, before the first [`apply`](Self::apply) and
-    /// under the [`InstanceLock`](crate::dirs::InstanceLock).
+    /// Undoes what a killed daemon left; to be called before anything is in force, under the
+    /// [`InstanceLock`](crate::dirs::InstanceLock).
     pub async fn recover(&self) -> Result<DnsOutcome, DnsError> {
         self.0.recover().await
     }
 
-    /// Puts `plan` into force. On an error nothing of it is.
+    /// Puts `plan` into force. On an error nothing of it is. A call that was given up half way, and a revert that
+    /// failed, are made good by the next one.
     pub async fn apply(&self, plan: &DnsPlan) -> Result<AppliedDns, DnsError> {
         self.0.apply(plan).await.map(AppliedDns)
     }

@@ -1,7 +1,11 @@
 //! Whichever of the three is in charge of name resolution here is told: systemd-resolved, the
 //! `resolvconf` program, or nobody but the file.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +27,8 @@ use resolved::{LinkSettings, Resolved};
 pub(super) struct DnsManager {
     system: DnsSystem,
     journal: Journal,
+    /// Whether the journal's change is this process's and wanted. If not, it is a leftover.
+    in_force: AtomicBool,
 }
 
 /// What is changed where. Also the journal's form.
@@ -54,7 +60,7 @@ impl AppliedDns {
 
 impl DnsManager {
     pub(super) fn new(state_dir: &Path, system: DnsSystem) -> Self {
-        Self { system, journal: Journal::new(state_dir, "dns.journal") }
+        Self { system, journal: Journal::new(state_dir, "dns.journal"), in_force: AtomicBool::new(false) }
     }
 
     pub(super) async fn recover(&self) -> Result<DnsOutcome, DnsError> {
@@ -73,9 +79,10 @@ impl DnsManager {
         for domain in &plan.domains {
             check_domain(domain)?;
         }
-        if self.journal.read::<serde_json::Value>()?.is_some() {
+        if self.in_force.load(Ordering::Relaxed) {
             return Err(DnsError::AlreadyApplied);
         }
+        self.recover().await?;
         let (applied, resolved) = self.choose(plan).await?;
         self.journal.write(&applied)?;
         let outcome = match &applied.change {
@@ -87,7 +94,10 @@ impl DnsManager {
             Change::File(change) => change.make(),
         };
         match outcome {
-            Ok(()) => Ok(applied),
+            Ok(()) => {
+                self.in_force.store(true, Ordering::Relaxed);
+                Ok(applied)
+            }
             Err(error) => {
                 // The error to report is the first; should undoing fail too, the journal remains.
                 let _ = self.revert(applied).await;
@@ -97,6 +107,7 @@ impl DnsManager {
     }
 
     pub(super) async fn revert(&self, applied: AppliedDns) -> Result<DnsOutcome, DnsError> {
+        self.in_force.store(false, Ordering::Relaxed);
         let outcome = match &applied.change {
             Change::Resolved(settings) => {
                 // It keeps such settings in memory only: when it is gone, so are they.

@@ -16,7 +16,11 @@
 //! Routes and rules carry a protocol number of ours and are removed by it: what another program has set
 //! stays, even where it is alike.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +39,8 @@ use netlink::Netlink;
 pub(super) struct RouteManager {
     netlink: Netlink,
     journal: Journal,
+    /// Whether the journal's changes are this process's and wanted. If not, they are a leftover.
+    in_force: AtomicBool,
 }
 
 /// What was changed, in the order of the changes. Also the journal's form.
@@ -52,7 +58,7 @@ const JOURNAL_VERSION: u32 = 1;
 impl RouteManager {
     pub(super) fn new(state_dir: PathBuf) -> Result<Self, RouteError> {
         let journal = Journal::new(&state_dir, "routes.journal");
-        Ok(Self { netlink: Netlink::open()?, journal })
+        Ok(Self { netlink: Netlink::open()?, journal, in_force: AtomicBool::new(false) })
     }
 
     pub(super) async fn recover(&self) -> Result<Recovered, RouteError> {
@@ -73,9 +79,10 @@ impl RouteManager {
     }
 
     pub(super) async fn apply(&self, plan: &RoutePlan) -> Result<Applied, RouteError> {
-        if self.journal.read::<serde_json::Value>()?.is_some() {
+        if self.in_force.load(Ordering::Relaxed) {
             return Err(RouteError::AlreadyApplied);
         }
+        self.recover().await?;
         let (interface, found) = self.netlink.interface(&plan.interface).await?;
         let changes = change::changes(plan, &found)?;
         let applied = Applied { version: JOURNAL_VERSION, boot: boot_id(), interface, changes };
@@ -90,6 +97,7 @@ impl RouteManager {
                 return Err(error);
             }
         }
+        self.in_force.store(true, Ordering::Relaxed);
         Ok(applied)
     }
 
@@ -98,6 +106,7 @@ impl RouteManager {
     }
 
     pub(super) async fn revert(&self, applied: Applied) -> Result<(), RouteError> {
+        self.in_force.store(false, Ordering::Relaxed);
         self.undo(&applied.interface, &applied.changes).await?;
         Ok(self.journal.clear()?)
     }

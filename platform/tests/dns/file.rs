@@ -89,14 +89,22 @@ async fn what_somebody_else_wrote_meanwhile_is_left_alone() {
 async fn what_a_killed_daemon_left_is_restored_by_the_next_one() {
     let machine = Machine::new();
     fs::write(machine.etc("resolv.conf"), HOME).unwrap();
-    let _ = machine.dns().apply(&plan(true)).await.unwrap();
+    let killed = machine.dns();
+    let _ = killed.apply(&plan(true)).await.unwrap();
+    assert!(matches!(killed.apply(&plan(true)).await, Err(DnsError::AlreadyApplied)));
 
     let next = machine.dns();
-    assert!(matches!(next.apply(&plan(true)).await, Err(DnsError::AlreadyApplied)));
     assert_eq!(next.recover().await.unwrap(), DnsOutcome::Restored);
     assert_eq!(text(&machine), HOME);
     assert_eq!(next.recover().await.unwrap(), DnsOutcome::Nothing);
     assert_eq!(names(&machine.etc("")), ["resolv.conf"]);
+
+    // Without a recovery of its own, applying begins with one: what is remembered is what was there first.
+    let _ = next.apply(&plan(true)).await.unwrap();
+    let third = machine.dns();
+    let applied = third.apply(&plan(false)).await.unwrap();
+    third.revert(applied).await.unwrap();
+    assert_eq!(text(&machine), HOME);
 }
 
 #[tokio::test]

@@ -167,16 +167,17 @@ fn what_a_killed_daemon_left_is_undone_by_the_next_one() {
         // The interface outlives the daemon ...
         let killed = manager(state.path());
         let _ = killed.apply(&full("198.51.100.10")).await.unwrap();
+        assert!(matches!(killed.apply(&full("198.51.100.10")).await, Err(RouteError::AlreadyApplied)));
         drop(killed);
         assert_ne!(before.differences().len(), 0);
         let next = manager(state.path());
-        assert!(matches!(next.apply(&full("198.51.100.10")).await, Err(RouteError::AlreadyApplied)));
         assert_eq!(next.recover().await.unwrap(), Recovered::Undone);
         before.assert_restored();
         assert_eq!(next.recover().await.unwrap(), Recovered::Nothing);
 
         // ... or goes away with it, and another one has its name when the next daemon starts.
         let _ = next.apply(&full("198.51.100.10")).await.unwrap();
+        drop(next);
         ip("link del tun0");
         add_tun();
         assert_ne!(ip("rule show").lines().count(), 3, "the rules outlive the interface");
@@ -199,6 +200,29 @@ fn a_change_that_fails_half_way_is_undone_at_once() {
         assert!(matches!(outcome, Err(RouteError::System { action: "adding a rule", .. })), "{outcome:?}");
         before.assert_restored();
         assert_eq!(routes.recover().await.unwrap(), Recovered::Nothing);
+    });
+}
+
+#[test]
+fn a_call_given_up_half_way_is_made_good_by_the_next() {
+    isolated("routes::a_call_given_up_half_way_is_made_good_by_the_next", || async {
+        let state = tempfile::tempdir().unwrap();
+        let before = Dump::take();
+        let routes = manager(state.path());
+        // So much that it is not done at once.
+        let mut many = full("198.51.100.10");
+        many.remote = (0..500_u32).map(|i| (IpAddr::V4((0x0a00_0000 + (i << 8)).into()), 24)).collect();
+        let mut given_up = Box::pin(routes.apply(&many));
+        // Polled until something of it shows, and dropped.
+        while before.differences().is_empty() {
+            let polled = tokio::time::timeout(std::time::Duration::from_millis(1), &mut given_up).await;
+            assert!(polled.is_err(), "it was done before anything showed");
+        }
+        drop(given_up);
+        let applied = routes.apply(&full("198.51.100.10")).await.unwrap();
+        assert_eq!(way_to("203.0.113.9"), "tun0");
+        routes.revert(applied).await.unwrap();
+        before.assert_restored();
     });
 }
 
