@@ -1,9 +1,16 @@
 //! A machine with one uplink, in namespaces.
 
-use std::{env, future::Future, process::Command};
+use std::{
+    env,
+    future::Future,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// Longer than any test here takes on a busy machine.
 const LIMIT_S: &str = "60";
+/// How long the kernel's own follow-up work may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 const INSIDE: &str = "EVENKEEL_INSIDE_NAMESPACES";
 
 /// Runs `body` in fresh namespaces, in a process of its own: a process with several threads (this one)
@@ -45,6 +52,15 @@ fn set_up() {
     ip("link set tun0 up");
     ip("link set tun0 down");
     std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
+    // The kernel notices a carrier, and makes the IPv6 routes that depend on it, in its own time.
+    let settled = || {
+        ip("link show dev eth0").contains("state UP")
+            && ip("-6 route show table local").contains("local 2001:db8:1::50")
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !settled() {
+        assert!(Instant::now() < deadline, "eth0 did not come up");
+    }
 }
 
 pub(crate) fn add_tun() {
@@ -89,11 +105,17 @@ impl Dump {
         )
     }
 
-    /// Fails, naming the lines, unless everything is as it was.
+    /// Fails, naming the lines, unless everything is as it was or becomes so while the kernel catches up.
     #[track_caller]
     pub(crate) fn assert_restored(&self) {
-        let differences = self.differences();
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let differences = self.differences();
+            if differences.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", differences.join("\n"));
+        }
     }
 
     /// The lines that are gone or new.
