@@ -234,16 +234,26 @@ impl<M: Machine> Control<M> {
     fn settle(&mut self) {
         let mut changed = false;
         while let Some(connection) = &mut self.connection {
-            while let Some(transmit) = connection.tunnel.poll_transmit() {
-                self.machine.send(&transmit);
-            }
             let Some(event) = connection.tunnel.poll_event() else { break };
             changed = true;
+            // An SA receives before the answer leaves that lets the gateway send on it; everything else comes after
+            // what was said before, since it may close the socket.
+            if !matches!(event, Event::InstallChild(_)) {
+                self.flush();
+            }
             self.act(event);
         }
+        self.flush();
         if changed {
             // Nobody watching is no error.
             let _ = self.changes.send(());
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        while let Some(transmit) = connection.tunnel.poll_transmit() {
+            self.machine.send(&transmit);
         }
     }
 
