@@ -2,7 +2,8 @@
 
 use std::{fs, net::IpAddr, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
 
 use crate::{
     Host,
@@ -17,7 +18,7 @@ pub const INNER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 1));
 /// A practice gateway that runs.
 pub struct PracticeGateway<'h> {
     host: &'h Host,
-    _daemon: Daemon,
+    daemon: Daemon,
 }
 
 impl<'h> PracticeGateway<'h> {
@@ -95,6 +96,28 @@ subnets = ["10.77.0.0/16"]
         Ok(gateway)
     }
 
+    /// Kills it without a word to its clients, changes its configuration, and starts it anew.
+    pub fn restart(self, change: impl FnOnce(String) -> String) -> anyhow::Result<Self> {
+        let host = self.kill()?;
+        let config = folder(host).join("gateway.toml");
+        let text = fs::read_to_string(&config).context("reading the gateway's configuration")?;
+        fs::write(&config, change(text)).context("writing the gateway's configuration")?;
+        Self::start_again(host)
+    }
+
+    /// Kills it without a word to its clients.
+    pub fn kill(self) -> anyhow::Result<&'h Host> {
+        self.daemon.end(Signal::SIGKILL, Duration::from_secs(5))?;
+        Ok(self.host)
+    }
+
+    /// Starts what was made by [`Self::demo`] and killed.
+    pub fn start_again(host: &'h Host) -> anyhow::Result<Self> {
+        let mut command = Command::new(workspace_program("evenkeel-gateway")?);
+        command.arg("--config").arg(folder(host).join("gateway.toml"));
+        Self::start(host, command)
+    }
+
     fn start(host: &'h Host, mut command: Command) -> anyhow::Result<Self> {
         let ready = host.folder().join("gateway.ready");
         // One that ran here before has left it.
@@ -106,12 +129,29 @@ subnets = ["10.77.0.0/16"]
         daemon.wait_for("the practice gateway", Duration::from_secs(10), || {
             fs::read_to_string(&ready).ok().filter(|line| line.ends_with('\n')).map(drop)
         })?;
-        Ok(Self { host, _daemon: daemon })
+        Ok(Self { host, daemon })
     }
 
     /// The profile that fits a gateway made by [`Self::demo`].
     pub fn profile(&self) -> PathBuf {
         folder(self.host).join("profile.toml")
+    }
+
+    /// The same profile by the name `lab`, changed.
+    pub fn client_profile(&self, change: impl FnOnce(String) -> String) -> anyhow::Result<PathBuf> {
+        let text = fs::read_to_string(self.profile()).context("reading the gateway's profile")?;
+        let file = folder(self.host).join("lab.toml");
+        let text = change(text.replace("name = \"practice\"", "name = \"lab\""));
+        fs::write(&file, text).context("writing a profile")?;
+        Ok(file)
+    }
+
+    /// Has the gateway do these things wrong from now on, and nothing else: `{"bad_auth": true}`.
+    pub fn misbehave(&self, ike: &serde_json::Value) -> anyhow::Result<()> {
+        let request = serde_json::json!({ "command": "set_faults", "faults": { "ike": ike } });
+        let answer = self.control(&request.to_string())?;
+        ensure!(answer.get("ok").is_some(), "{answer}");
+        Ok(())
     }
 
     /// Asks the gateway something; a JSON object each way.

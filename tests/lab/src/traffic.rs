@@ -1,7 +1,7 @@
 //! Data over TCP, with its SHA-256 checked at the far end, and small questions over UDP.
 //!
-//! The server speaks one line: `GET N` answers N pseudo-random bytes, `PUT N` takes N bytes and answers their SHA-256,
-//! `PEER` answers the address that the server sees. Without a number, `GET` sends zeros until the client has enough, and
+//! The server speaks one line: `GET N` answers N pseudo-random bytes and their SHA-256, `GET N R` no more than R bytes a
+//! second of them, `PUT N` takes N bytes and answers their SHA-256, `PEER` answers the address that the server sees. Without a number, `GET` sends zeros until the client has enough, and
 //! `PUT` takes whatever comes until the client is done and answers how many bytes that were.
 
 use std::{
@@ -60,6 +60,11 @@ fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
             let digest = send(&mut stream, length.parse()?)?;
             stream.write_all(digest.as_ref())?;
         }
+        ["GET", length, rate] => {
+            let mut paced = Paced::new(stream.try_clone()?, rate.parse()?);
+            let digest = send(&mut paced, length.parse()?)?;
+            stream.write_all(digest.as_ref())?;
+        }
         ["PUT", length] => {
             let digest = receive(&mut reader, length.parse()?)?;
             stream.write_all(digest.as_ref())?;
@@ -87,10 +92,19 @@ fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
 
 /// Downloads `length` bytes on `host` and checks them against the server's SHA-256.
 pub fn download(host: &Host, server: IpAddr, length: u64) -> anyhow::Result<Duration> {
+    answered(host, server, length, &format!("GET {length}"))
+}
+
+/// Like [`download`], in one stream of at most `rate` bytes a second.
+pub fn download_slowly(host: &Host, server: IpAddr, length: u64, rate: u32) -> anyhow::Result<Duration> {
+    answered(host, server, length, &format!("GET {length} {rate}"))
+}
+
+fn answered(host: &Host, server: IpAddr, length: u64, request: &str) -> anyhow::Result<Duration> {
     host.run(|| -> anyhow::Result<_> {
         let mut stream = connect(server)?;
         let started = Instant::now();
-        writeln!(stream, "GET {length}")?;
+        writeln!(stream, "{request}")?;
         let got = receive(&mut stream, length).context("downloading")?;
         check_digest(&mut stream, &got)?;
         Ok(started.elapsed())
@@ -186,6 +200,34 @@ fn connect(server: IpAddr) -> anyhow::Result<TcpStream> {
     stream.set_read_timeout(Some(STALL))?;
     stream.set_write_timeout(Some(STALL))?;
     Ok(stream)
+}
+
+/// Lets so many bytes a second through, on average since the start.
+struct Paced<W> {
+    inner: W,
+    rate: u32,
+    started: Instant,
+    written: u64,
+}
+
+impl<W: Write> Paced<W> {
+    fn new(inner: W, rate: u32) -> Self {
+        Self { inner, rate, started: Instant::now(), written: 0 }
+    }
+}
+
+impl<W: Write> Write for Paced<W> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        let due = Duration::from_secs_f64(self.written as f64 / f64::from(self.rate));
+        thread::sleep(due.saturating_sub(self.started.elapsed()));
+        let written = self.inner.write(data)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Sends `length` bytes that no compression or repetition can fake, and returns their SHA-256.
