@@ -26,11 +26,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     };
-    tools::FUZZ.ensure()?;
+    // By its path: what was installed into the cache is no subcommand that cargo would find.
+    let cargo_fuzz = tools::FUZZ.ensure()?;
     // What is found goes to a folder of its own; the committed corpus is only read.
     let found = format!("target/fuzz-corpus/{target}");
     fs::create_dir_all(&found)?;
-    Step::cargo()
+    Step::new(cargo_fuzz)
         .args(["fuzz", "run", "--fuzz-dir", FOLDER, "--target-dir", "target/fuzz", "--sanitizer", "none"])
         .args([target.clone(), found, format!("tests/fuzz/corpus/{target}"), "--".to_owned()])
         .args([format!("-max_total_time={}", args.seconds), "-timeout=20".to_owned()])

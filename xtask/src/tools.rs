@@ -37,6 +37,14 @@ pub(crate) const MACHETE: Tool = Tool {
 pub(crate) const TYPOS: Tool =
     Tool { program: "typos", package: "typos-cli", version: "1.52.0", optimised: true, why: "spelling" };
 
+pub(crate) const NEXTEST: Tool = Tool {
+    program: "cargo-nextest",
+    package: "cargo-nextest",
+    version: "0.9.143",
+    optimised: false,
+    why: "a process and a time limit for each test",
+};
+
 pub(crate) const FUZZ: Tool = Tool {
     program: "cargo-fuzz",
     package: "cargo-fuzz",

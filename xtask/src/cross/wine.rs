@@ -71,7 +71,7 @@ impl Prefix {
         let status = self.run(300, &log, folder, &words.collect::<Vec<_>>())?;
         let bytes = fs::read(&log).with_context(|| format!("reading {}", log.display()))?;
         let output = String::from_utf8_lossy(&bytes);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of_libtest();
         output.lines().for_each(|line| tally.read(line));
         let finished = output.lines().any(|line| line.starts_with("test result: "));
         let wrong = if status.success() && finished {

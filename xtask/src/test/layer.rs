@@ -46,27 +46,29 @@ impl Layer {
         }
     }
 
-    pub(crate) fn run(self, runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(self, runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
         match (self, runner) {
             (Self::Doc, _) => watch(
+                Tally::of_libtest(),
                 Step::cargo()
                     .args(["test", "--locked", "--workspace", "--all-features", "--doc"])
                     .args(filter),
             ),
             (Self::Lab, _) => lab(runner, filter),
-            (Self::Unit | Self::Simulation | Self::Vectors, Runner::Nextest) => {
-                watch(self.with_nextest(filter))
+            (Self::Unit | Self::Simulation | Self::Vectors, Runner::Nextest(_)) => {
+                watch(runner.tally(), self.with_nextest(runner, filter))
             }
-            (Self::Unit, Runner::Cargo) => {
-                watch(everything_else(runner).args(["--lib", "--bins", "--tests", "--"]).args(filter))
-            }
+            (Self::Unit, Runner::Cargo) => watch(
+                runner.tally(),
+                everything_else(runner).args(["--lib", "--bins", "--tests", "--"]).args(filter),
+            ),
             (Self::Simulation | Self::Vectors, Runner::Cargo) => Ok(Outcome::NotRun {
                 reason: "without cargo-nextest its tests are counted under unit".to_owned(),
             }),
         }
     }
 
-    fn with_nextest(self, filter: Option<&str>) -> Step {
+    fn with_nextest(self, runner: &Runner, filter: Option<&str>) -> Step {
         // nextest refuses a pattern that matches no binary at all, so each names one that is always there.
         let of = |words: &str| {
             format!("((binary(/{words}|^xtask$/) & not package(xtask)) | test(/(^|::)({words})(::|$)/))")
@@ -79,17 +81,17 @@ impl Layer {
                 format!("not ({simulation} | {vectors} | {NAMESPACES})")
             }
         };
-        everything_else(Runner::Nextest).args(["-E", &expression, "--no-fail-fast"]).args(filter)
+        everything_else(runner).args(["-E", &expression, "--no-fail-fast"]).args(filter)
     }
 }
 
 /// The tests of every crate but the lab.
-fn everything_else(runner: Runner) -> Step {
+fn everything_else(runner: &Runner) -> Step {
     runner.step().args(["--workspace", "--all-features", "--exclude", "evenkeel-lab"])
 }
 
 /// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
-fn lab(runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
+fn lab(runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
     let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::STRONGSWAN));
     if let Err(error) = needs {
         return Ok(Outcome::NotRun { reason: format!("{error:#}") });
@@ -101,19 +103,22 @@ fn lab(runner: Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
     if !check.status.success() {
         return Ok(Outcome::NotRun { reason: String::from_utf8_lossy(&check.stderr).trim().to_owned() });
     }
-    match runner {
-        Runner::Nextest => {
+    let step = match runner {
+        Runner::Nextest(_) => {
             let expression = format!("package(evenkeel-lab) | {NAMESPACES}");
-            let step = runner.step().args(["--package", "evenkeel-lab", "--package", "evenkeel-platform"]);
-            watch(step.args(["-E", &expression, "--no-fail-fast"]).args(filter))
+            runner.step().args(["--package", "evenkeel-lab", "--package", "evenkeel-platform"]).args([
+                "-E",
+                &expression,
+                "--no-fail-fast",
+            ])
         }
-        Runner::Cargo => watch(runner.step().args(["--package", "evenkeel-lab", "--"]).args(filter)),
-    }
+        Runner::Cargo => runner.step().args(["--package", "evenkeel-lab", "--"]),
+    };
+    watch(runner.tally(), step.args(filter))
 }
 
 /// Runs the tests and counts them.
-fn watch(step: Step) -> anyhow::Result<Outcome> {
-    let mut tally = Tally::default();
+fn watch(mut tally: Tally, step: Step) -> anyhow::Result<Outcome> {
     let status = step.watch(|line| tally.read(line))?;
     Ok(Outcome::Ran { tally, success: status.success() })
 }

@@ -6,12 +6,11 @@
 mod layer;
 mod summary;
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 
-use crate::{
-    packages,
-    process::{Step, find_program},
-};
+use crate::{packages, process::Step, tools};
 use layer::{Layer, Outcome};
 
 pub(crate) use summary::Tally;
@@ -37,35 +36,47 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for layer in Layer::ALL {
         if args.layers.is_empty() || args.layers.contains(&layer) {
             println!("\n== {layer}: {}", layer.about());
-            report.push((layer, layer.run(runner, args.filter.as_deref())?));
+            report.push((layer, layer.run(&runner, args.filter.as_deref())?));
         }
     }
     conclude(&report, args.strict)
 }
 
 /// What runs the tests.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
-    /// cargo-nextest: a process and a time limit per test.
-    Nextest,
-    /// Plain `cargo test`, where nextest is not installed: building it would take longer than the tests do.
+    /// cargo-nextest, where it is: a process and a time limit per test.
+    Nextest(PathBuf),
+    /// Plain `cargo test`, where nextest can't be had.
     Cargo,
 }
 
 impl Runner {
     fn find() -> Self {
-        if find_program("cargo-nextest").is_some() {
-            return Self::Nextest;
+        match tools::NEXTEST.ensure() {
+            Ok(program) => Self::Nextest(program),
+            Err(error) => {
+                println!("cargo-nextest can't be installed, so `cargo test` runs the tests: {error:#}");
+                Self::Cargo
+            }
         }
-        println!("cargo-nextest is not installed: using `cargo test`");
-        Self::Cargo
     }
 
     /// The command that builds and runs tests, without a selection of packages yet.
-    fn step(self) -> Step {
+    fn step(&self) -> Step {
         match self {
-            Self::Nextest => Step::cargo().args(["nextest", "run", "--locked", "--no-tests", "pass"]),
+            // By its path: what was installed into the cache is no subcommand that cargo would find.
+            Self::Nextest(program) => {
+                Step::new(program).args(["nextest", "run", "--locked", "--no-tests", "pass"])
+            }
             Self::Cargo => Step::cargo().args(["test", "--locked", "--no-fail-fast"]),
+        }
+    }
+
+    /// How its closing lines are read.
+    fn tally(&self) -> Tally {
+        match self {
+            Self::Nextest(_) => Tally::of_nextest(),
+            Self::Cargo => Tally::of_libtest(),
         }
     }
 }

@@ -1,14 +1,34 @@
 //! Reading how many tests ran from what the runners print.
 
 /// Numbers of tests.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
+    closing: Closing,
     pub(crate) passed: u32,
     pub(crate) failed: u32,
 }
 
+/// Whose closing lines count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// cargo-nextest's, one a run. It shows what failed tests printed, which may hold closing lines of theirs.
+    Nextest,
+    /// Those of libtest harnesses, one a test binary.
+    Libtest,
+}
+
 impl Tally {
-    /// Adds what a line says, if it is a summary line of cargo-nextest or of a libtest harness.
+    /// For what cargo-nextest prints.
+    pub(crate) fn of_nextest() -> Self {
+        Self { closing: Closing::Nextest, passed: 0, failed: 0 }
+    }
+
+    /// For what `cargo test` prints.
+    pub(crate) fn of_libtest() -> Self {
+        Self { closing: Closing::Libtest, passed: 0, failed: 0 }
+    }
+
+    /// Adds what a line says, if it is a closing line.
     ///
     /// ```text
     ///      Summary [   1.2s] 7 tests run: 6 passed (1 slow), 1 failed, 2 skipped
@@ -16,12 +36,16 @@ impl Tally {
     /// ```
     pub(crate) fn read(&mut self, line: &str) {
         let line = without_colour(line);
-        let line = line.trim_start();
-        if !(line.starts_with("Summary [") && line.contains(" run: ") || line.starts_with("test result: ")) {
-            return;
+        let closes = match self.closing {
+            // What a test printed is indented further.
+            Closing::Nextest => line.starts_with("     Summary [") && line.contains(" run: "),
+            Closing::Libtest => line.starts_with("test result: "),
+        };
+        if closes {
+            self.passed += number_before(&line, " passed");
+            let failures = [" failed", " exec failed", " timed out"];
+            self.failed += failures.map(|word| number_before(&line, word)).iter().sum::<u32>();
         }
-        self.passed += number_before(line, " passed");
-        self.failed += number_before(line, " failed") + number_before(line, " timed out");
     }
 }
 
@@ -48,17 +72,28 @@ fn without_colour(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn tally(lines: &[&str]) -> Tally {
-        let mut tally = Tally::default();
+    fn counts(mut tally: Tally, lines: &[&str]) -> (u32, u32) {
         lines.iter().for_each(|line| tally.read(line));
-        tally
+        (tally.passed, tally.failed)
     }
 
     #[test]
     fn a_summary_of_nextest_is_read() {
-        let line =
-            "     Summary [   1.200s] 7 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 2 skipped";
-        assert_eq!(tally(&[line]), Tally { passed: 4, failed: 3 });
+        let line = "     Summary [   1.200s] 8 tests run: 4 passed (1 slow), 2 failed, 1 exec failed, 1 timed out, 2 skipped";
+        assert_eq!(counts(Tally::of_nextest(), &[line]), (4, 4));
+    }
+
+    #[test]
+    fn closing_lines_that_failed_tests_print_are_not_the_runner_s() {
+        let lines = [
+            "  stdout ───",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
+            "         Summary [   0.1s] 1 test run: 0 passed, 1 failed, 0 skipped",
+            "     Summary [  92.569s] 5 tests run: 4 passed, 1 failed, 0 skipped",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
+        ];
+        assert_eq!(counts(Tally::of_nextest(), &lines), (4, 1));
     }
 
     #[test]
@@ -66,12 +101,12 @@ mod tests {
         let ok =
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         let bad = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(tally(&[ok, "test a ... ok", bad]), Tally { passed: 4, failed: 2 });
+        assert_eq!(counts(Tally::of_libtest(), &[ok, "test a ... ok", bad]), (4, 2));
     }
 
     #[test]
     fn colours_do_not_hide_a_summary() {
         let line = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.1s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m2\u{1b}[0m passed, 0 skipped";
-        assert_eq!(tally(&[line]), Tally { passed: 2, failed: 0 });
+        assert_eq!(counts(Tally::of_nextest(), &[line]), (2, 0));
     }
 }
