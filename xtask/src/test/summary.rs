@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     closing: Closing,
+    /// Harnesses that have begun and not closed: a lab test runs its own harness once more, inside its sandbox.
+    open: u32,
     pub(crate) passed: u32,
     pub(crate) failed: u32,
 }
@@ -20,12 +22,12 @@ enum Closing {
 impl Tally {
     /// For what cargo-nextest prints.
     pub(crate) fn of_nextest() -> Self {
-        Self { closing: Closing::Nextest, passed: 0, failed: 0 }
+        Self { closing: Closing::Nextest, open: 0, passed: 0, failed: 0 }
     }
 
     /// For what `cargo test` prints.
     pub(crate) fn of_libtest() -> Self {
-        Self { closing: Closing::Libtest, passed: 0, failed: 0 }
+        Self { closing: Closing::Libtest, open: 0, passed: 0, failed: 0 }
     }
 
     /// Adds what a line says, if it is a closing line.
@@ -39,13 +41,26 @@ impl Tally {
         let closes = match self.closing {
             // What a test printed is indented further.
             Closing::Nextest => line.starts_with("     Summary [") && line.contains(" run: "),
-            Closing::Libtest => line.starts_with("test result: "),
+            Closing::Libtest => self.closes_harness(&line),
         };
         if closes {
             self.passed += number_before(&line, " passed");
             let failures = [" failed", " exec failed", " timed out"];
             self.failed += failures.map(|word| number_before(&line, word)).iter().sum::<u32>();
         }
+    }
+
+    /// Whether this closes a harness that cargo has started, not one inside it.
+    fn closes_harness(&mut self, line: &str) -> bool {
+        if line.starts_with("     Running ") || line.starts_with("   Doc-tests ") {
+            self.open = 0;
+        } else if line.starts_with("running ") && (line.ends_with(" test") || line.ends_with(" tests")) {
+            self.open += 1;
+        } else if line.starts_with("test result: ") {
+            self.open = self.open.saturating_sub(1);
+            return self.open == 0;
+        }
+        false
     }
 }
 
@@ -102,6 +117,17 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         let bad = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(counts(Tally::of_libtest(), &[ok, "test a ... ok", bad]), (4, 2));
+    }
+
+    #[test]
+    fn a_harness_inside_a_test_is_not_counted_again() {
+        let bad = "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out";
+        let all = "test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        let binary = ["     Running tests/a.rs (a)", "running 5 tests", "running 1 test", bad, all];
+        assert_eq!(counts(Tally::of_libtest(), &[binary, binary].concat()), (8, 2));
+        // One that was killed says nothing; the next binary is counted all the same.
+        let killed = ["     Running tests/a.rs (a)", "running 5 tests", "running 1 test", all];
+        assert_eq!(counts(Tally::of_libtest(), &[&killed[..], &binary].concat()), (4, 1));
     }
 
     #[test]
