@@ -64,8 +64,22 @@ pub(super) fn print(rows: &[Row]) {
     }
 }
 
-/// The middle one of some figures; not a number without any.
+/// The middle one of some figures, or the mean of the two in the middle; not a number without any.
 pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    let (lower, upper) = (figures.len().saturating_sub(1) / 2, figures.len() / 2);
+    let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
+    f64::midpoint(at(lower), at(upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn an_even_number_of_figures_does_not_favour_the_larger() {
+        assert_eq!(median(vec![3.0, 1.0]), 2.0);
+        assert_eq!(median(vec![5.0, 1.0, 3.0]), 3.0);
+        assert!(median(Vec::new()).is_nan());
+    }
 }
