@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
         Case::fault(
             "traffic selectors wider than what was asked for",
             json!({ "wrong_ts": true }),
-            |cause| matches!(cause, Cause::TrafficSelectorsRefused),
+            |cause| matches!(cause, Cause::GatewayProtocol { .. }),
             REFUSED,
         ),
         Case::fault(

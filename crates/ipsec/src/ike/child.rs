@@ -148,7 +148,7 @@ impl Offer<'_> {
         if within(ts_local, self.ts_local) && within(ts_remote, self.ts_remote) {
             Ok((ts_local.clone(), ts_remote.clone()))
         } else {
-            Err(Failure::TsUnacceptable)
+            Err(Failure::ProtocolViolation("the peer's traffic selectors go beyond those offered"))
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum Failure {
     /// The EAP method failed.
     #[error("EAP: {0}")]
     Eap(#[from] EapError),
-    /// TS_UNACCEPTABLE, or selectors wider than those offered.
+    /// TS_UNACCEPTABLE.
     #[error("the peer accepts none of the traffic selectors")]
     TsUnacceptable,
     /// NO_PROPOSAL_CHOSEN for the CHILD SA.
