@@ -199,6 +199,17 @@ impl<M: Machine> Control<M> {
                 return self.settle();
             }
             MachineEvent::Resolved(result) => Command::Resolved(result),
+            MachineEvent::PathOpened { path, result } => Command::PathOpened {
+                path,
+                result: result.map_err(|fault| {
+                    connection.fault = Some(fault.cause);
+                    fault.error
+                }),
+            },
+            MachineEvent::PathLost { path, fault } => {
+                connection.fault = Some(fault.cause);
+                Command::PathLost { path, error: fault.error }
+            }
             MachineEvent::Configured(result) => Command::Configured(result.map_err(|fault| {
                 connection.fault = Some(fault.cause);
                 fault.error
@@ -268,13 +279,15 @@ impl<M: Machine> Control<M> {
                 return;
             }
             Event::ResolveGateway => return self.machine.resolve(&connection.record.profile.gateway),
-            Event::OpenPath { gateway } => {
-                let opened = self.machine.open_path(gateway, connection.ports);
-                Command::PathOpened(opened.map_err(|fault| {
+            Event::OpenPath { path, way } => return self.machine.open_path(path, way, connection.ports),
+            Event::UsePath { path } => match self.machine.use_path(path) {
+                Ok(()) => return,
+                Err(fault) => {
                     connection.fault = Some(fault.cause);
-                    fault.error
-                }))
-            }
+                    Command::DataPlaneLost
+                }
+            },
+            Event::ClosePath { path } => return self.machine.close_path(path),
             Event::SignAuth { link, request } => {
                 Command::Signed { link, signature: sign(connection.key.as_ref(), &request) }
             }

@@ -2,31 +2,32 @@
 
 mod activity;
 mod network;
+mod paths;
 mod resolver;
-mod sockets;
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_datapath::{ChildSas, DataPlane, DataPlaneConfig, MssClamp, PeerAddress, PlaneDrop, PlaneEvent};
 use evenkeel_ipc::Cause;
 use evenkeel_ipsec::crypto::UnixTime;
-use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
+use evenkeel_ipsec::ike::{ChildInstalled, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_platform::dns::DnsManager;
 use evenkeel_platform::routes::RouteManager;
+use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::{Tun, TunConfig};
 use evenkeel_profile::Host;
-use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, OpenedPath, PathError};
+use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, Transport, Way};
 use tokio::sync::mpsc;
 
 use crate::control::{Fault, Machine, MachineEvent};
 use activity::ActivityLog;
 use network::NetworkTask;
+use paths::Paths;
 use resolver::Resolver;
-use sockets::Sockets;
 
 /// Name of the tunnel device, where the system lets us choose.
 const DEVICE: &str = "evenkeel0";
@@ -40,14 +41,22 @@ const PLANE_EVENTS: usize = 256;
 pub struct LocalMachine {
     resolver: Resolver,
     network: NetworkTask,
-    sockets: Option<Sockets>,
+    paths: Paths,
+    /// Paths that were opened, or could not be, and have not been told of yet.
+    opened: VecDeque<MachineEvent>,
+    device: Option<Device>,
     plane: Option<Plane>,
 }
 
-/// Device and packet threads. They outlive a change of sockets, so that what goes through the tunnel survives one.
+/// The tunnel device. It outlives the packet threads only between two steps of connecting.
+struct Device {
+    tun: Tun,
+    name: String,
+}
+
+/// The packet threads. They outlive a change of sockets, so that what goes through the tunnel survives one.
 struct Plane {
     plane: DataPlane,
-    device: String,
     events: mpsc::Receiver<PlaneEvent>,
     activity: ActivityLog,
 }
@@ -59,9 +68,20 @@ impl LocalMachine {
         Self {
             resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
-            sockets: None,
+            paths: Paths::default(),
+            opened: VecDeque::new(),
+            device: None,
             plane: None,
         }
+    }
+
+    fn ensure_device(&mut self) -> Result<(), Fault<PathError>> {
+        if self.device.is_none() {
+            let tun = open_device().map_err(|error| no_device(&error))?;
+            let name = tun.name().map_err(|error| no_device(&error))?;
+            self.device = Some(Device { tun, name });
+        }
+        Ok(())
     }
 
     fn started(&mut self) -> Option<&mut Plane> {
@@ -74,27 +94,37 @@ impl Machine for LocalMachine {
         self.resolver.ask(host);
     }
 
-    fn open_path(&mut self, gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>> {
-        let sockets = Sockets::open(gateway, ports)?;
+    fn open_path(&mut self, path: PathId, way: Way, ports: GatewayPorts) {
+        let Way { gateway, transport } = way;
+        // A machine without a device need not ask anybody for anything.
+        let result = self.ensure_device().and_then(|()| match transport {
+            Transport::Udp => self.paths.open_udp(path, gateway, ports),
+            Transport::Tcp { .. } => {
+                Err(Fault { error: PathError::Refused, cause: Cause::Unsupported { what: "tcp".to_owned() } })
+            }
+        });
+        self.opened.push_back(MachineEvent::PathOpened { path, result });
+    }
+
+    fn use_path(&mut self, path: PathId) -> Result<(), Fault<PathError>> {
+        let Some(socket) = self.paths.lend(path) else { return Ok(()) };
         match &self.plane {
-            Some(started) => started.plane.set_socket(sockets.nat().clone()),
-            None => self.plane = Some(Plane::start(&sockets)?),
+            Some(started) => started.plane.set_socket(socket),
+            None => {
+                self.ensure_device()?;
+                let Some(device) = &self.device else { return Ok(()) };
+                self.plane = Some(Plane::start(device.tun.clone(), socket)?);
+            }
         }
-        let opened = OpenedPath {
-            init: sockets.init_path(),
-            nat: sockets.nat_path(),
-            path_mtu: sockets.path_mtu(),
-            wall: wall_clock(),
-        };
-        self.sockets = Some(sockets);
-        Ok(opened)
+        Ok(())
+    }
+
+    fn close_path(&mut self, path: PathId) {
+        self.paths.close(path);
     }
 
     fn send(&mut self, transmit: &Transmit) {
-        // A session that takes its leave on a path that was given up says goodbye to nobody.
-        if let Some(sockets) = &self.sockets {
-            sockets.send(transmit);
-        }
+        self.paths.send(transmit);
     }
 
     fn install(&mut self, child: ChildInstalled) {
@@ -117,13 +147,9 @@ impl Machine for LocalMachine {
     }
 
     fn configure(&mut self, inner: Arc<InnerNetwork>) {
-        let Some(started) = &self.plane else { return };
+        let (Some(started), Some(device)) = (&self.plane, &self.device) else { return };
         started.plane.set_mss(MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 });
-        self.network.apply(started.device.clone(), inner);
-        // IKE has moved to the NAT-traversal port for good.
-        if let Some(sockets) = &mut self.sockets {
-            sockets.close_init();
-        }
+        self.network.apply(device.name.clone(), inner);
     }
 
     fn unconfigure(&mut self) {
@@ -150,16 +176,21 @@ impl Machine for LocalMachine {
 
     fn close(&mut self) {
         self.resolver.forget();
-        self.sockets = None;
+        self.paths.close_all();
+        self.opened.clear();
         self.plane = None;
+        self.device = None;
     }
 
     async fn next_event(&mut self) -> MachineEvent {
         loop {
+            if let Some(event) = self.opened.pop_front() {
+                return event;
+            }
             tokio::select! {
                 resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
                 outcome = self.network.outcome() => return outcome,
-                (path, message) = received(&mut self.sockets) => return MachineEvent::Received { path, message },
+                (path, message) = self.paths.receive() => return MachineEvent::Received { path, message },
                 event = plane_event(&mut self.plane) => {
                     if let Some(event) = self.follow_up(event) {
                         return event;
@@ -176,7 +207,7 @@ impl LocalMachine {
         match event {
             // The socket is connected: nobody but the gateway's address gets through to here.
             PlaneEvent::Control { message, .. } => {
-                let path = self.sockets.as_ref()?.nat_path();
+                let path = self.paths.in_use()?;
                 Some(MachineEvent::Received { path, message })
             }
             PlaneEvent::EspSeen { .. } => {
@@ -206,19 +237,17 @@ impl LocalMachine {
 }
 
 impl Plane {
-    fn start(sockets: &Sockets) -> Result<Self, Fault<PathError>> {
-        let tun = open_device().map_err(|error| no_device(&error))?;
-        let device = tun.name().map_err(|error| no_device(&error))?;
+    fn start(tun: Tun, socket: UdpSocket) -> Result<Self, Fault<PathError>> {
         let (sender, events) = mpsc::channel(PLANE_EVENTS);
         let config = DataPlaneConfig {
             mss: MssClamp::for_mtu(FIRST_MTU),
             events: Box::new(move |event| drop(sender.try_send(event))),
         };
-        let plane = DataPlane::start(tun, sockets.nat().clone(), config).map_err(|error| Fault {
+        let plane = DataPlane::start(tun, socket, config).map_err(|error| Fault {
             error: PathError::NoDataPlane,
             cause: Cause::DataPlaneFailed { detail: error.to_string() },
         })?;
-        Ok(Self { plane, device, events, activity: ActivityLog::default() })
+        Ok(Self { plane, events, activity: ActivityLog::default() })
     }
 }
 
@@ -239,13 +268,6 @@ fn no_device(error: &io::Error) -> Fault<PathError> {
         _ => Cause::TunUnavailable { detail: error.to_string() },
     };
     Fault { error: PathError::NoDataPlane, cause }
-}
-
-async fn received(sockets: &mut Option<Sockets>) -> (Path, Vec<u8>) {
-    match sockets {
-        Some(sockets) => sockets.receive_init().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn plane_event(plane: &mut Option<Plane>) -> PlaneEvent {

@@ -39,6 +39,15 @@ pub enum PathError {
     /// The system forbids it, or is out of sockets.
     #[error("refused by the operating system")]
     Refused,
+    /// The other end refused, or a stream ended.
+    #[error("closed by the other end")]
+    Closed,
+    /// No answer in time.
+    #[error("no answer")]
+    Silent,
+    /// Something there speaks another protocol.
+    #[error("something else answers there")]
+    NotTheGateway,
     /// There is nothing to put packets into: no tunnel interface, no threads.
     #[error("the data plane could not be started")]
     NoDataPlane,
@@ -77,8 +86,14 @@ impl Cause {
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             Self::Resolve(_) => Remedy::Retry,
-            Self::Path(PathError::NoRoute | PathError::Refused) => Remedy::NextAddress,
             Self::Path(PathError::NoDataPlane) => Remedy::GiveUp,
+            Self::Path(
+                PathError::NoRoute
+                | PathError::Refused
+                | PathError::Closed
+                | PathError::Silent
+                | PathError::NotTheGateway,
+            ) => Remedy::NextAddress,
             Self::Configure(_) => Remedy::GiveUp,
             Self::Session(failure) => match failure {
                 Failure::NoResponse { .. } => Remedy::NextAddress,

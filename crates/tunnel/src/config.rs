@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use evenkeel_ipsec::ike::ClientConfig;
 
+use crate::way::Transport;
+
 /// Configuration of a tunnel.
 #[derive(Clone)]
 pub struct TunnelConfig {
@@ -14,6 +16,8 @@ pub struct TunnelConfig {
     pub identify_by_address: bool,
     /// What the profile says about the inner network, over what the gateway says.
     pub overrides: Overrides,
+    /// What carries IKE and ESP where UDP does not get through, in order of preference.
+    pub fallbacks: Vec<Transport>,
 }
 
 /// Wishes about the inner network.

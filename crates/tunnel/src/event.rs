@@ -11,6 +11,7 @@ use evenkeel_ipsec::wire::EspSpi;
 use crate::cause::{ConfigureError, PathError, ResolveError};
 use crate::inner::InnerNetwork;
 use crate::state::Status;
+use crate::way::{PathId, Way};
 
 /// One of the IKE sessions that a tunnel has at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,10 +24,22 @@ pub enum Event {
     Status(Status),
     /// Look up the gateway's addresses; answer with [`Command::Resolved`].
     ResolveGateway,
-    /// Open sockets towards this address, in place of those towards another; answer with [`Command::PathOpened`].
+    /// Open sockets along this way, beside those that are open; answer with [`Command::PathOpened`].
     OpenPath {
-        /// The gateway's address.
-        gateway: IpAddr,
+        /// What to call them.
+        path: PathId,
+        /// Where to.
+        way: Way,
+    },
+    /// ESP travels along this path from here on.
+    UsePath {
+        /// An open one.
+        path: PathId,
+    },
+    /// Nothing is sent along this path any more.
+    ClosePath {
+        /// An open one, or one that is being opened.
+        path: PathId,
     },
     /// Sign with the profile's private key; answer with [`Command::Signed`].
     SignAuth {
@@ -66,7 +79,19 @@ pub enum Command {
     /// Answers [`Event::ResolveGateway`], in order of preference.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
     /// Answers [`Event::OpenPath`].
-    PathOpened(Result<OpenedPath, PathError>),
+    PathOpened {
+        /// From the event.
+        path: PathId,
+        /// The open path, or why there is none.
+        result: Result<OpenedPath, PathError>,
+    },
+    /// An open path has come to its end: a stream was closed or reset.
+    PathLost {
+        /// Which.
+        path: PathId,
+        /// Why.
+        error: PathError,
+    },
     /// Answers [`Event::SignAuth`].
     Signed {
         /// From the event.
@@ -117,6 +142,12 @@ pub enum WakeReason {
     Ike(ike::WakeReason),
     /// Keep the NAT's mapping.
     NatKeepalive,
+    /// Ask the gateway along the next way.
+    NextWay,
+    /// Ask on UDP/500 as well.
+    SecondPort,
+    /// Go on with an answer that waited for a better one.
+    HeldAnswer,
     /// Try to connect again.
     Retry,
     /// Try to re-authenticate again.

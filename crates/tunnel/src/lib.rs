@@ -1,8 +1,7 @@
 //! One VPN connection, without sockets, clocks or randomness of its own.
 //!
 //! A [`Tunnel`] turns one person's wish ("be connected") into fact and keeps it so: it asks for the gateway's
-//! addresses, tries them in order, runs an [`ike::Session`](evenkeel_ipsec::ike::Session) on the one that answers,
-//! asks for the network to be configured once a CHILD SA can carry packets, replaces the session before the gateway's
+//! addresses, races the ways to them, keeps the [`ike::Session`](evenkeel_ipsec::ike::Session) that is answered, asks for the network to be configured once a CHILD SA can carry packets, replaces the session before the gateway's
 //! lifetime for it ends (RFC 4478), reconnects when the gateway dies or forgets us, and on the way down has the
 //! network restored before it says that it is off.
 //!
@@ -32,8 +31,10 @@ mod inner;
 mod keepalive;
 mod link;
 mod phase;
+mod race;
 mod state;
 mod tunnel;
+mod way;
 
 pub use cause::{Cause, ConfigureError, PathError, ResolveError};
 pub use config::{GatewayPorts, Overrides, TunnelConfig};
@@ -41,3 +42,4 @@ pub use event::{Activity, Command, Event, LinkId, OpenedPath, WakeReason};
 pub use inner::InnerNetwork;
 pub use state::{Status, TargetState, TunnelState};
 pub use tunnel::Tunnel;
+pub use way::{PathId, Transport, Way};

@@ -10,11 +10,13 @@ use evenkeel_ipsec::ike::{
 use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, NON_ESP_MARKER};
 
 use crate::event::{Event, LinkId, OpenedPath};
+use crate::way::PathId;
 
 /// An IKE session on a path, with its CHILD SAs that the data plane has.
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) session: Session,
+    pub(crate) path_id: PathId,
     pub(crate) path: OpenedPath,
     /// When it was started, which is when `path.wall` was read.
     pub(crate) started: Instant,
@@ -31,6 +33,7 @@ impl Link {
     pub(crate) fn connect(
         id: LinkId,
         client: &Arc<ClientConfig>,
+        path_id: PathId,
         path: OpenedPath,
         seed: [u8; 32],
         now: Instant,
@@ -39,6 +42,7 @@ impl Link {
         Self {
             id,
             session,
+            path_id,
             path,
             started: now,
             authenticating: false,
@@ -46,6 +50,11 @@ impl Link {
             sending: None,
             installed: BTreeMap::new(),
         }
+    }
+
+    /// Whether the gateway has answered IKE_SA_INIT.
+    pub(crate) fn heard_init(&self) -> bool {
+        !self.session.expects_init_response() && !self.session.is_closed()
     }
 
     pub(crate) fn ike_sa(&self) -> Option<IkeSaInfo> {

@@ -1,12 +1,11 @@
 //! Where a connection is. A phase is named for what it awaits.
 
-use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::inner::InnerNetwork;
 use crate::link::Link;
+use crate::race::Race;
 
 pub(crate) enum Phase {
     Off,
@@ -15,8 +14,9 @@ pub(crate) enum Phase {
     ExpectAddresses {
         asked: bool,
     },
-    ExpectPath(Candidates),
-    ExpectChild(Candidates, Box<Link>),
+    Racing(Race),
+    /// With what is left of the race, should this come to nothing.
+    ExpectChild(Race, Box<Link>),
     ExpectConfigured(Box<Link>),
     Up(Box<Link>),
     ExpectRetry {
@@ -33,11 +33,32 @@ impl Phase {
             Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => Some(link),
             Self::Off
             | Self::ExpectAddresses { .. }
-            | Self::ExpectPath(_)
+            | Self::Racing(_)
             | Self::ExpectRetry { .. }
             | Self::ExpectClosed
             | Self::Failed => None,
         }
+    }
+
+    /// What is being asked.
+    pub(crate) fn race(&self) -> Option<&Race> {
+        if let Self::Racing(race) = self { Some(race) } else { None }
+    }
+
+    /// The session in use, or those that race to be it.
+    pub(crate) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        let (link, race) = match self {
+            Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => {
+                (Some(&mut **link), None)
+            }
+            Self::Racing(race) => (None, Some(race)),
+            Self::Off
+            | Self::ExpectAddresses { .. }
+            | Self::ExpectRetry { .. }
+            | Self::ExpectClosed
+            | Self::Failed => (None, None),
+        };
+        link.into_iter().chain(race.into_iter().flat_map(Race::links_mut))
     }
 
     pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
@@ -45,30 +66,11 @@ impl Phase {
             Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => Some(link),
             Self::Off
             | Self::ExpectAddresses { .. }
-            | Self::ExpectPath(_)
+            | Self::Racing(_)
             | Self::ExpectRetry { .. }
             | Self::ExpectClosed
             | Self::Failed => None,
         }
-    }
-}
-
-/// Addresses still to be tried in this round, one at a time.
-pub(crate) struct Candidates(VecDeque<IpAddr>);
-
-impl Candidates {
-    pub(crate) fn new(addresses: &[IpAddr]) -> Self {
-        Self(addresses.iter().copied().collect())
-    }
-
-    /// The one that is being tried.
-    pub(crate) fn current(&self) -> Option<IpAddr> {
-        self.0.front().copied()
-    }
-
-    /// Gives up the one that was being tried.
-    pub(crate) fn advance(&mut self) {
-        self.0.pop_front();
     }
 }
 

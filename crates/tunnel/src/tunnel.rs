@@ -1,11 +1,11 @@
 //! The state machine: what goes in, what comes out.
 
 mod network;
-mod search;
+mod racing;
 mod sessions;
 mod wish;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,9 @@ use crate::inner::InnerNetwork;
 use crate::keepalive::Keepalive;
 use crate::link::Link;
 use crate::phase::{Leaving, Network, Phase, Reauthentication};
+use crate::race::Race;
 use crate::state::{Status, TargetState, TunnelState};
+use crate::way::{PathId, Way};
 
 /// One VPN connection; see the crate's documentation for how to drive it.
 pub struct Tunnel {
@@ -39,10 +41,17 @@ pub struct Tunnel {
     backoff: Backoff,
     /// The address that was tried last.
     tried: Option<IpAddr>,
+    /// The way that the session in use goes, or went last.
+    way: Option<Way>,
+    /// The way along which the tunnel was last up.
+    last_good: Option<Way>,
+    /// What the owner has open.
+    open_paths: BTreeSet<PathId>,
     /// Whether this wish has ever been fulfilled.
     ever_up: bool,
     keepalive: Keepalive,
-    next_link: u64,
+    /// For links and paths.
+    next_id: u64,
     /// The state last reported, since when it is so, and what went wrong last.
     reported: TunnelState,
     since: Instant,
@@ -65,10 +74,13 @@ impl Tunnel {
             network: Network::Untouched,
             known: Vec::new(),
             tried: None,
+            way: None,
+            last_good: None,
+            open_paths: BTreeSet::new(),
             backoff: Backoff::default(),
             ever_up: false,
             keepalive: Keepalive::new(now),
-            next_link: 0,
+            next_id: 0,
             reported: TunnelState::Off,
             since: now,
             cause: None,
@@ -79,6 +91,7 @@ impl Tunnel {
 
     /// An IKE message arrived, its non-ESP marker stripped.
     pub fn handle_datagram(&mut self, path: Path, message: &[u8], now: Instant) {
+        self.note_answer(path, message);
         // A session ignores what carries other SPIs than its own.
         for link in self.links_mut() {
             link.session.handle_datagram(path, message, now);
@@ -92,7 +105,8 @@ impl Tunnel {
             Command::Connect => self.connect(now),
             Command::Disconnect => self.disconnect(now),
             Command::Resolved(result) => self.resolved(result, now),
-            Command::PathOpened(result) => self.path_opened(result, now),
+            Command::PathOpened { path, result } => self.path_opened(path, result, now),
+            Command::PathLost { path, error } => self.path_failed(path, error, now),
             Command::Signed { link: id, signature } => {
                 if let Some(link) = self.links_mut().find(|link| link.id == id) {
                     link.session.provide_signature(signature.ok_or(()), now);
@@ -168,7 +182,7 @@ impl Tunnel {
             Phase::ExpectRetry { at } => Some((at, WakeReason::Retry)),
             Phase::Off
             | Phase::ExpectAddresses { .. }
-            | Phase::ExpectPath(_)
+            | Phase::Racing(_)
             | Phase::ExpectChild(..)
             | Phase::ExpectConfigured(_)
             | Phase::Up(_)
@@ -180,8 +194,9 @@ impl Tunnel {
             Reauthentication::NotDue | Reauthentication::ExpectChild(_) => None,
         };
         let leaving = self.leaving.iter().map(|leaving| (leaving.until, WakeReason::CloseGrace));
+        let race = self.phase.race().into_iter().flat_map(Race::timeouts);
         let own = [keepalive, retry, reauthentication].into_iter().flatten();
-        sessions.chain(own).chain(leaving).min_by_key(|(at, _)| *at)
+        sessions.chain(own).chain(race).chain(leaving).min_by_key(|(at, _)| *at)
     }
 
     /// Wish and fact.
@@ -200,6 +215,12 @@ impl Tunnel {
     #[must_use]
     pub fn gateway(&self) -> Option<IpAddr> {
         self.tried
+    }
+
+    /// The way to the gateway that the session in use goes.
+    #[must_use]
+    pub fn way(&self) -> Option<Way> {
+        self.phase.link().and(self.way)
     }
 
     /// The IKE SA in use, once it is authenticated.
@@ -237,7 +258,8 @@ impl Tunnel {
             Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
         };
         let leaving = self.leaving.iter().map(|leaving| &leaving.link);
-        self.phase.link().into_iter().chain(successor).chain(leaving)
+        let race = self.phase.race().into_iter().flat_map(Race::links);
+        self.phase.link().into_iter().chain(race).chain(successor).chain(leaving)
     }
 
     fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
@@ -246,7 +268,7 @@ impl Tunnel {
             Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
         };
         let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.link);
-        self.phase.link_mut().into_iter().chain(successor).chain(leaving)
+        self.phase.links_mut().chain(successor).chain(leaving)
     }
 
     /// Only a peer behind a NAT keeps a mapping alive (RFC 3948 §4).
@@ -257,6 +279,7 @@ impl Tunnel {
     /// Follows up on what an input has set in motion, until nothing moves any more.
     fn settle(&mut self, now: Instant) {
         loop {
+            self.run_race(now);
             self.handle_session_events(now);
             if matches!(self.phase, Phase::ExpectClosed) && self.is_clean() {
                 self.phase = Phase::Off;
@@ -268,6 +291,7 @@ impl Tunnel {
             break;
         }
         self.collect_transmits(now);
+        self.close_paths();
         self.report(now);
     }
 
@@ -284,6 +308,22 @@ impl Tunnel {
         self.transmits.extend(fresh);
     }
 
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Gives back the paths that no session uses any more.
+    fn close_paths(&mut self) {
+        let mut used: BTreeSet<PathId> = self.links().map(|link| link.path_id).collect();
+        used.extend(self.phase.race().into_iter().flat_map(|race| race.lanes.iter().map(|lane| lane.path)));
+        let idle: Vec<PathId> = self.open_paths.difference(&used).copied().collect();
+        for path in idle {
+            self.open_paths.remove(&path);
+            self.events.push_back(Event::ClosePath { path });
+        }
+    }
+
     /// Whether nothing is left of any session, nor of any change to the system.
     fn is_clean(&self) -> bool {
         self.leaving.is_empty() && matches!(self.network, Network::Untouched)
@@ -293,8 +333,8 @@ impl Tunnel {
         let state = match &self.phase {
             Phase::Off => TunnelState::Off,
             Phase::ExpectAddresses { .. } => TunnelState::Resolving,
-            Phase::ExpectPath(candidates) => match candidates.current() {
-                Some(gateway) => TunnelState::Connecting { gateway },
+            Phase::Racing(race) => match race.lanes.first() {
+                Some(lane) => TunnelState::Connecting { gateway: lane.way.gateway },
                 None => TunnelState::Resolving,
             },
             Phase::ExpectChild(_, link) => {

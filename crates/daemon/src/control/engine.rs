@@ -72,7 +72,12 @@ impl Engine {
             mtu: profile.tunnel.mtu,
         };
         Ok(Self {
-            tunnel: TunnelConfig { client: Arc::new(client), identify_by_address, overrides },
+            tunnel: TunnelConfig {
+                client: Arc::new(client),
+                identify_by_address,
+                overrides,
+                fallbacks: Vec::new(),
+            },
             ports: profile.gateway_ports.udp.map_or(GatewayPorts::STANDARD, GatewayPorts::single),
             key,
         })

@@ -12,7 +12,7 @@ use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_profile::Host;
 use evenkeel_tunnel::{
-    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, ResolveError,
+    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, ResolveError, Way,
 };
 
 /// Sockets, packet threads, name resolution, routes and DNS.
@@ -20,11 +20,17 @@ pub trait Machine: Send {
     /// Looks a name up; answered by [`MachineEvent::Resolved`].
     fn resolve(&mut self, host: &Host);
 
-    /// Opens sockets towards a gateway, in place of those towards another.
+    /// Opens sockets along a way, beside those that are open; answered by [`MachineEvent::PathOpened`].
+    fn open_path(&mut self, path: PathId, way: Way, ports: GatewayPorts);
+
+    /// Has the data plane carry ESP along an open path from here on.
     ///
     /// # Errors
-    /// When that is not possible.
-    fn open_path(&mut self, gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>>;
+    /// When there is no data plane and none can be started.
+    fn use_path(&mut self, path: PathId) -> Result<(), Fault<PathError>>;
+
+    /// Closes the sockets of a path.
+    fn close_path(&mut self, path: PathId);
 
     /// Sends a datagram, or loses it.
     fn send(&mut self, transmit: &Transmit);
@@ -71,6 +77,20 @@ pub struct Fault<E> {
 pub enum MachineEvent {
     /// A name was looked up.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
+    /// A path was opened, or could not be.
+    PathOpened {
+        /// Which.
+        path: PathId,
+        /// The open path, or why there is none.
+        result: Result<OpenedPath, Fault<PathError>>,
+    },
+    /// An open path has come to its end.
+    PathLost {
+        /// Which.
+        path: PathId,
+        /// Why.
+        fault: Fault<PathError>,
+    },
     /// An IKE message arrived, its non-ESP marker stripped.
     Received {
         /// Where it came along.

@@ -15,7 +15,7 @@ async fn the_network_is_configured_after_the_sa_and_restored_before_off() {
     assert_eq!((status.target, status.cause, status.mtu), (Target::Connected, None, Some(1438)));
     assert_eq!(status.round_trips, Some(2));
     assert_eq!(status.child_sas.len(), 1);
-    assert_eq!(daemon.strings.journal(), ["resolve", "open", "install", "configure"]);
+    assert_eq!(daemon.strings.journal(), ["resolve", "open", "use", "install", "configure"]);
 
     alice.perform(Request::Disconnect).await.unwrap();
     let status = wait_for(&mut alice, State::Off).await;

@@ -21,7 +21,9 @@ use evenkeel_ipsec::ike::{
 use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
 use evenkeel_platform::user::UserId;
 use evenkeel_profile::{Host, Profile, ProfileName, Secret, Secrets};
-use evenkeel_tunnel::{Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError};
+use evenkeel_tunnel::{
+    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, Way,
+};
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, oneshot};
@@ -80,9 +82,9 @@ impl Machine for StrawMachine {
         self.queue.push_back(MachineEvent::Resolved(Ok(vec![GATEWAY])));
     }
 
-    fn open_path(&mut self, _gateway: IpAddr, ports: GatewayPorts) -> Result<OpenedPath, Fault<PathError>> {
+    fn open_path(&mut self, id: PathId, _way: Way, ports: GatewayPorts) {
         self.strings.note("open");
-        match self.strings.open.lock().unwrap().clone() {
+        let result = match self.strings.open.lock().unwrap().clone() {
             Some(fault) => Err(fault),
             None => Ok(OpenedPath {
                 init: path(500, Framing::Bare),
@@ -90,8 +92,16 @@ impl Machine for StrawMachine {
                 path_mtu: 1500,
                 wall: WALL,
             }),
-        }
+        };
+        self.queue.push_back(MachineEvent::PathOpened { path: id, result });
     }
+
+    fn use_path(&mut self, _path: PathId) -> Result<(), Fault<PathError>> {
+        self.strings.note("use");
+        Ok(())
+    }
+
+    fn close_path(&mut self, _path: PathId) {}
 
     fn send(&mut self, transmit: &Transmit) {
         let now = Instant::now();

@@ -271,6 +271,12 @@ impl Session {
         earliest.get()
     }
 
+    /// Whether IKE_SA_INIT has not been answered yet.
+    #[must_use]
+    pub fn expects_init_response(&self) -> bool {
+        matches!(self.phase, Phase::ExpectInitResponse(_))
+    }
+
     /// Facts about the current IKE SA, once there is one.
     #[must_use]
     pub fn info(&self) -> Option<IkeSaInfo> {

@@ -11,14 +11,17 @@ use evenkeel_ipsec::wire::{EspSpi, NotifyType};
 use super::Tunnel;
 use crate::cause::{Cause, Remedy};
 use crate::defaults;
-use crate::event::{Event, OpenedPath};
+use crate::event::{Event, LinkId, OpenedPath};
 use crate::link::Link;
-use crate::phase::{Candidates, Network, Phase, Reauthentication};
+use crate::phase::{Network, Phase, Reauthentication};
+use crate::race::Race;
 
 /// Which session speaks.
 #[derive(Clone, Copy)]
 enum Role {
     InUse,
+    /// One that still races.
+    Lane(LinkId),
     Successor,
     Leaving(usize),
 }
@@ -95,9 +98,9 @@ impl Tunnel {
         let Some(link) = self.phase.link() else { return };
         let age = now.saturating_duration_since(link.started).as_secs();
         let wall = UnixTime(link.path.wall.0.saturating_add(age));
-        let path = OpenedPath { init: link.path.nat, wall, ..link.path };
+        let (id, path) = (link.path_id, OpenedPath { init: link.path.nat, wall, ..link.path });
         tracing::info!("re-authenticating before the gateway's lifetime for this session ends");
-        self.reauthentication = Reauthentication::ExpectChild(self.start_link(path, now));
+        self.reauthentication = Reauthentication::ExpectChild(self.start_link(id, path, now));
     }
 
     /// Packets can flow and the system's network is configured: this is up.
@@ -111,6 +114,7 @@ impl Tunnel {
                 let works = link.path.nat.remote.ip();
                 self.known.retain(|address| *address != works);
                 self.known.insert(0, works);
+                self.last_good = self.way;
                 self.ever_up = true;
                 self.cause = None;
                 self.phase = Phase::Up(link);
@@ -122,6 +126,12 @@ impl Tunnel {
     fn next_session_event(&mut self) -> Option<(Role, ike::Event)> {
         if let Some(event) = self.phase.link_mut().and_then(|link| link.session.poll_event()) {
             return Some((Role::InUse, event));
+        }
+        if let Phase::Racing(race) = &mut self.phase
+            && let Some(event) =
+                race.links_mut().find_map(|link| Some((Role::Lane(link.id), link.session.poll_event()?)))
+        {
+            return Some(event);
         }
         if let Reauthentication::ExpectChild(link) = &mut self.reauthentication
             && let Some(event) = link.session.poll_event()
@@ -136,6 +146,17 @@ impl Tunnel {
     fn link_of(&mut self, role: Role) -> Option<&mut Link> {
         match role {
             Role::InUse => self.phase.link_mut(),
+            Role::Lane(id) => match &mut self.phase {
+                Phase::Racing(race) => race.links_mut().find(|link| link.id == id),
+                Phase::Off
+                | Phase::ExpectAddresses { .. }
+                | Phase::ExpectChild(..)
+                | Phase::ExpectConfigured(_)
+                | Phase::Up(_)
+                | Phase::ExpectRetry { .. }
+                | Phase::ExpectClosed
+                | Phase::Failed => None,
+            },
             Role::Successor => match &mut self.reauthentication {
                 Reauthentication::ExpectChild(link) => Some(link),
                 Reauthentication::NotDue | Reauthentication::ExpectRetry { .. } => None,
@@ -155,7 +176,7 @@ impl Tunnel {
         match role {
             Role::InUse => self.in_use(),
             Role::Successor => self.switch_to_successor(now),
-            Role::Leaving(_) => {}
+            Role::Lane(_) | Role::Leaving(_) => {}
         }
     }
 
@@ -215,7 +236,7 @@ impl Tunnel {
                     ChildEnd::PeerDeleted | ChildEnd::Expired => link.session.create_child(now),
                     ChildEnd::Replaced | ChildEnd::Redundant | ChildEnd::LocalDeleted | ChildEnd::Lost => {}
                 }
-                Phase::ExpectChild(Candidates::new(&[]), link)
+                Phase::ExpectChild(Race::default(), link)
             }
             other => other,
         };
@@ -224,6 +245,7 @@ impl Tunnel {
     fn closed(&mut self, role: Role, failure: Failure, now: Instant) {
         match role {
             Role::InUse => self.lost(failure.into(), Farewell::Needless, now),
+            Role::Lane(id) => self.lane_closed(id, failure, now),
             Role::Successor => {
                 tracing::warn!(%failure, "re-authentication failed; the old session goes on");
                 let retry = Reauthentication::ExpectRetry { at: now + defaults::REAUTHENTICATION_RETRY };
@@ -244,9 +266,9 @@ impl Tunnel {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
     fn lost(&mut self, cause: Cause, farewell: Farewell, now: Instant) {
         match mem::replace(&mut self.phase, Phase::Off) {
-            Phase::ExpectChild(candidates, link) => {
+            Phase::ExpectChild(race, link) => {
                 self.forget(*link, farewell, now);
-                self.connecting_failed(cause, candidates, now);
+                self.connecting_failed(cause, race, now);
             }
             Phase::ExpectConfigured(link) | Phase::Up(link) => {
                 self.forget(*link, farewell, now);
@@ -271,7 +293,7 @@ impl Tunnel {
             mem::replace(&mut self.reauthentication, Reauthentication::NotDue)
         {
             self.cause = Some(Arc::new(cause));
-            self.phase = Phase::ExpectChild(Candidates::new(&[]), successor);
+            self.phase = Phase::ExpectChild(Race::default(), successor);
             return;
         }
         match remedy {

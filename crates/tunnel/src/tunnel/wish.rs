@@ -18,6 +18,7 @@ impl Tunnel {
             Phase::Off | Phase::Failed => {
                 self.backoff.reset();
                 self.known.clear();
+                self.last_good = None;
                 self.ever_up = false;
                 self.cause = None;
                 self.start_round(now);
@@ -25,7 +26,7 @@ impl Tunnel {
             Phase::ExpectRetry { .. } => self.start_round(now),
             // Under way or up; or going down, and then `settle` starts anew once it is down.
             Phase::ExpectAddresses { .. }
-            | Phase::ExpectPath(_)
+            | Phase::Racing(_)
             | Phase::ExpectChild(..)
             | Phase::ExpectConfigured(_)
             | Phase::Up(_)
@@ -44,7 +45,7 @@ impl Tunnel {
         match self.phase {
             Phase::Off | Phase::ExpectClosed | Phase::Failed => {}
             Phase::ExpectAddresses { .. }
-            | Phase::ExpectPath(_)
+            | Phase::Racing(_)
             | Phase::ExpectChild(..)
             | Phase::ExpectConfigured(_)
             | Phase::Up(_)
@@ -66,7 +67,7 @@ impl Tunnel {
             }
             Phase::Off
             | Phase::ExpectAddresses { .. }
-            | Phase::ExpectPath(_)
+            | Phase::Racing(_)
             | Phase::ExpectRetry { .. }
             | Phase::ExpectClosed
             | Phase::Failed => {}

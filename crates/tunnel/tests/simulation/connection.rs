@@ -281,6 +281,7 @@ fn after_a_loss_the_cause_is_visible_while_pauses_grow() {
         pauses.push(world.now - paused);
     }
     assert!(pauses.windows(2).all(|pair| pair[1] > pair[0] || pair[1] >= MINUTE), "{pauses:?}");
+    assert!(world.run_until(5 * MINUTE, World::is_waiting));
     assert!(world.is_clean());
 }
 

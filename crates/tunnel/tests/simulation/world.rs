@@ -11,15 +11,17 @@ use evenkeel_ipsec::ike::{
     ClientConfig, Framing, LocalAuth, Path, PeerAuth, PeerPolicy, Pool, Responder, ResponderAuth,
     ResponderConfig, Session, SessionId, Timers,
 };
-use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, NON_ESP_MARKER, TrafficSelector};
 use evenkeel_tunnel::{
-    Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, ResolveError,
-    Status, Tunnel, TunnelConfig, TunnelState,
+    Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathId,
+    ResolveError, Status, Transport, Tunnel, TunnelConfig, TunnelState, Way,
 };
 
 pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
 const LATENCY: Duration = Duration::from_millis(20);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 5));
+/// The client's port on a stream to the gateway's port 1 would be the next.
+const STREAM_PORTS: u16 = 30_000;
 const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
 pub(crate) fn gateway(number: u8) -> IpAddr {
@@ -34,6 +36,7 @@ pub(crate) struct Setup {
     pub(crate) timers: Timers,
     /// Addresses that the gateway's name has, and whether a gateway is there.
     pub(crate) addresses: Vec<(IpAddr, bool)>,
+    pub(crate) fallbacks: Vec<Transport>,
 }
 
 impl Default for Setup {
@@ -44,6 +47,7 @@ impl Default for Setup {
             behind_nat: true,
             timers: Timers { ike_rekey: None, child_rekey: None, ..Timers::default() },
             addresses: vec![(gateway(10), true)],
+            fallbacks: Vec::new(),
         }
     }
 }
@@ -65,6 +69,13 @@ pub(crate) struct World {
     pub(crate) network: Option<Arc<InnerNetwork>>,
     pub(crate) resolver: Result<Vec<IpAddr>, ResolveError>,
     pub(crate) unroutable: BTreeSet<IpAddr>,
+    /// The gateway's ports that the network lets nothing through to.
+    pub(crate) blocked: BTreeSet<u16>,
+    /// The same, of UDP alone.
+    pub(crate) blocked_udp: BTreeSet<u16>,
+    /// The gateway takes no IKE_SA_INIT on UDP/4500.
+    pub(crate) deaf_to_init_on_4500: bool,
+    paths: BTreeSet<PathId>,
     pub(crate) configure: Result<(), ConfigureError>,
     /// Per mille of datagrams that are lost.
     pub(crate) loss: u32,
@@ -105,6 +116,7 @@ impl World {
             client: Arc::new(client),
             identify_by_address: false,
             overrides: Overrides::default(),
+            fallbacks: setup.fallbacks,
         };
         let live = setup.addresses.iter().filter(|(_, alive)| *alive);
         Self {
@@ -121,6 +133,10 @@ impl World {
             network: None,
             resolver: Ok(setup.addresses.iter().map(|(address, _)| *address).collect()),
             unroutable: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            blocked_udp: BTreeSet::new(),
+            deaf_to_init_on_4500: false,
+            paths: BTreeSet::new(),
             configure: Ok(()),
             loss: 0,
             behind_nat: setup.behind_nat,
@@ -176,9 +192,13 @@ impl World {
         matches!(self.state(), TunnelState::Waiting { .. })
     }
 
+    pub(crate) fn open_paths(&self) -> usize {
+        self.paths.len()
+    }
+
     /// Whether nothing is left of the tunnel on this machine.
     pub(crate) fn is_clean(&self) -> bool {
-        self.network.is_none() && self.installed.is_empty() && self.sending.is_none()
+        self.network.is_none() && self.installed.is_empty() && self.sending.is_none() && self.paths.is_empty()
     }
 
     pub(crate) fn cause(&self) -> String {
@@ -189,8 +209,21 @@ impl World {
         self.gateways.values_mut().next().unwrap()
     }
 
+    /// IKE SAs that never authenticated.
+    pub(crate) fn half_open(&self) -> usize {
+        let sessions = self.gateways.values().flat_map(Responder::sessions);
+        sessions.filter(|(_, session)| session.is_half_open()).count()
+    }
+
     pub(crate) fn session_ids(&self) -> Vec<SessionId> {
-        self.gateways.values().flat_map(|gateway| gateway.sessions().map(|(id, _)| id)).collect()
+        let authenticated = |gateway: &Responder| {
+            gateway
+                .sessions()
+                .filter(|(_, session)| !session.is_half_open())
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>()
+        };
+        self.gateways.values().flat_map(authenticated).collect()
     }
 
     /// Something that the gateway's session does by itself.
@@ -256,7 +289,7 @@ impl World {
         }
         for (address, transmit) in answers {
             let Path { local, remote, framing } = transmit.path;
-            let inside = SocketAddr::new(CLIENT, inside_port(framing));
+            let inside = SocketAddr::new(CLIENT, inside_port(local.port(), framing));
             let path = Path { local: if self.behind_nat { inside } else { remote }, remote: local, framing };
             self.launch(Flight {
                 to_gateway: false,
@@ -272,7 +305,17 @@ impl World {
             self.keepalives.push(self.now);
             return;
         }
-        let outside = SocketAddr::new(OUTSIDE, 60_000 + path.remote.port() % 1000);
+        let over_udp = path.local.port() < STREAM_PORTS || path.local.port() > 40_000;
+        let blocked = if over_udp { &self.blocked_udp } else { &self.blocked };
+        if blocked.contains(&path.remote.port()) {
+            return;
+        }
+        let message = strip(path.framing, payload.clone());
+        let init = Envelope::parse(&message).is_ok_and(|m| m.header.exchange == Exchange::IkeSaInit);
+        if self.deaf_to_init_on_4500 && over_udp && path.remote.port() == 4500 && init {
+            return;
+        }
+        let outside = SocketAddr::new(OUTSIDE, 50_000 + path.remote.port());
         let seen_as = if self.behind_nat { outside } else { path.local };
         let at_gateway = Path { local: path.remote, remote: seen_as, framing: path.framing };
         self.launch(Flight {
@@ -302,15 +345,24 @@ impl World {
                 assert!(self.network.is_none(), "a name is looked up while DNS points into the tunnel");
                 self.answer(Command::Resolved(self.resolver.clone()));
             }
-            Event::OpenPath { gateway } => {
-                self.trace.push(format!("open {gateway}"));
-                let opened = if self.unroutable.contains(&gateway) {
-                    Err(PathError::NoRoute)
-                } else {
-                    Ok(opened(gateway))
+            Event::OpenPath { path, way: Way { gateway, transport } } => {
+                self.trace.push(match transport {
+                    Transport::Udp => format!("open {gateway}"),
+                    Transport::Tcp { .. } => format!("open {gateway} {transport}"),
+                });
+                let result = match transport {
+                    _ if self.unroutable.contains(&gateway) => Err(PathError::NoRoute),
+                    Transport::Tcp { port, .. } if self.blocked.contains(&port) => Err(PathError::Closed),
+                    Transport::Tcp { port, .. } => Ok(stream(gateway, port)),
+                    Transport::Udp => Ok(opened(gateway)),
                 };
-                self.answer(Command::PathOpened(opened));
+                if result.is_ok() {
+                    self.paths.insert(path);
+                }
+                self.answer(Command::PathOpened { path, result });
             }
+            Event::UsePath { path } => assert!(self.paths.contains(&path), "a closed path is used"),
+            Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
             Event::SignAuth { .. } => panic!("nothing to sign with"),
             Event::InstallChild(child) => {
                 self.trace.push("install".into());
@@ -366,16 +418,17 @@ fn name_of(state: TunnelState) -> &'static str {
     }
 }
 
-fn inside_port(framing: Framing) -> u16 {
+fn inside_port(port: u16, framing: Framing) -> u16 {
     match framing {
         Framing::Bare => 40_500,
-        Framing::NonEspMarker => 44_500,
+        Framing::NonEspMarker if port == 4500 => 44_500,
+        Framing::NonEspMarker => STREAM_PORTS + port,
     }
 }
 
 fn opened(gateway: IpAddr) -> OpenedPath {
     let path = |port, framing| Path {
-        local: SocketAddr::new(CLIENT, inside_port(framing)),
+        local: SocketAddr::new(CLIENT, inside_port(port, framing)),
         remote: SocketAddr::new(gateway, port),
         framing,
     };
@@ -385,6 +438,15 @@ fn opened(gateway: IpAddr) -> OpenedPath {
         path_mtu: 1500,
         wall: WALL,
     }
+}
+
+fn stream(gateway: IpAddr, port: u16) -> OpenedPath {
+    let path = Path {
+        local: SocketAddr::new(CLIENT, STREAM_PORTS + port),
+        remote: SocketAddr::new(gateway, port),
+        framing: Framing::NonEspMarker,
+    };
+    OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
 }
 
 fn strip(framing: Framing, payload: Vec<u8>) -> Vec<u8> {

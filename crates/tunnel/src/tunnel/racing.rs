@@ -1,0 +1,250 @@
+//! Finding a way to the gateway that answers.
+
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evenkeel_ipsec::ike::{ClientConfig, Failure, Path};
+use evenkeel_ipsec::wire::{Envelope, Exchange, Id};
+
+use super::Tunnel;
+use crate::cause::{Cause, PathError, Remedy, ResolveError};
+use crate::defaults;
+use crate::event::{Event, LinkId, OpenedPath};
+use crate::keepalive::Keepalive;
+use crate::link::Link;
+use crate::phase::{Network, Phase};
+use crate::race::{Bare, Half, Hold, Lane, Race, Start};
+use crate::way::{PathId, Transport, Way};
+
+impl Tunnel {
+    /// One race over the ways to the gateway, whose addresses are looked up first when none is known or they have failed
+    /// too often.
+    pub(super) fn start_round(&mut self, now: Instant) {
+        if !self.known.is_empty() && self.backoff.rounds() < defaults::ROUNDS_ON_KNOWN_ADDRESSES {
+            return self.start_race(now);
+        }
+        self.unconfigure();
+        let asked = matches!(self.network, Network::Untouched);
+        if asked {
+            self.events.push_back(Event::ResolveGateway);
+        }
+        self.phase = Phase::ExpectAddresses { asked };
+    }
+
+    pub(super) fn resolved(&mut self, result: Result<Vec<IpAddr>, ResolveError>, now: Instant) {
+        if !matches!(self.phase, Phase::ExpectAddresses { asked: true }) {
+            return;
+        }
+        match result {
+            Ok(mut addresses) if !addresses.is_empty() => {
+                addresses.truncate(defaults::MAX_ADDRESSES);
+                self.known = addresses;
+            }
+            Ok(_) | Err(_) if !self.known.is_empty() => {
+                tracing::info!("the gateway's name gave no address; keeping those that are known");
+            }
+            Ok(_) => return self.connecting_failed(ResolveError::NotFound.into(), Race::default(), now),
+            Err(error) => return self.connecting_failed(error.into(), Race::default(), now),
+        }
+        self.start_race(now);
+    }
+
+    fn start_race(&mut self, now: Instant) {
+        self.phase = Phase::Racing(Race::new(self.starts(now)));
+        self.run_race(now);
+    }
+
+    /// Every way with the time at which it is asked. UDP first, one address a quarter of a second after the other (RFC
+    /// 8305 §5); streams a second later, since they work almost everywhere and are worse; the way that worked last at
+    /// once.
+    fn starts(&self, now: Instant) -> Vec<Start> {
+        let mut starts = Vec::new();
+        let mut at = now;
+        for &gateway in &self.known {
+            starts.push(Start { at, way: Way { gateway, transport: Transport::Udp } });
+            at += defaults::ADDRESS_STAGGER;
+        }
+        at = at.max(now + defaults::STREAMS_AFTER);
+        for &transport in &self.config.fallbacks {
+            for &gateway in &self.known {
+                starts.push(Start { at, way: Way { gateway, transport } });
+                at += defaults::STREAM_STAGGER;
+            }
+        }
+        if let Some(start) = starts.iter_mut().find(|start| Some(start.way) == self.last_good) {
+            start.at = now;
+        }
+        starts
+    }
+
+    /// The owner has opened a path, or could not.
+    pub(super) fn path_opened(&mut self, id: PathId, result: Result<OpenedPath, PathError>, now: Instant) {
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => return self.path_failed(id, error, now),
+        };
+        let Phase::Racing(race) = &self.phase else { return };
+        let Some(index) = race.lanes.iter().position(|lane| lane.path == id && lane.opening) else { return };
+        let direct = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
+        if let Phase::Racing(race) = &mut self.phase
+            && let Some(lane) = race.lanes.get_mut(index)
+        {
+            lane.opening = false;
+            lane.direct = Some(direct);
+            lane.bare_at = (opened.init != opened.nat).then_some((now + defaults::SECOND_PORT_AFTER, opened));
+        }
+    }
+
+    /// Asks on UDP/500 where UDP/4500 has had its time.
+    fn ask_second_ports(&mut self, now: Instant) {
+        while let Phase::Racing(race) = &mut self.phase
+            && let Some(index) =
+                race.lanes.iter().position(|lane| lane.bare_at.is_some_and(|(at, _)| at <= now))
+            && let Some(lane) = race.lanes.get_mut(index)
+            && let Some((_, opened)) = lane.bare_at.take()
+        {
+            // Its IKE_AUTH shares the socket of the first: whichever is answered, everything goes on from there.
+            let path = lane.path;
+            let link = self.start_link(path, opened, now);
+            if let Phase::Racing(race) = &mut self.phase
+                && let Some(lane) = race.lanes.get_mut(index)
+            {
+                lane.bare = Some(Bare { link, hold: Hold::Unheard });
+            }
+        }
+    }
+
+    /// A path could not be opened, or is no more.
+    pub(super) fn path_failed(&mut self, id: PathId, error: PathError, now: Instant) {
+        self.open_paths.remove(&id);
+        if error == PathError::NoDataPlane {
+            return self.give_up(error.into(), now);
+        }
+        let Phase::Racing(race) = &mut self.phase else { return };
+        let Some(index) = race.lanes.iter().position(|lane| lane.path == id) else { return };
+        let lane = race.lanes.swap_remove(index);
+        tracing::info!(way = %lane.way, %error, "no path");
+        race.note(error.into());
+        race.hasten(now);
+        self.run_race(now);
+    }
+
+    pub(super) fn start_link(&mut self, id: PathId, path: OpenedPath, now: Instant) -> Box<Link> {
+        let link = LinkId(self.next_id());
+        let mut client = Arc::clone(&self.config.client);
+        if self.config.identify_by_address {
+            let local_id = match path.nat.local.ip() {
+                IpAddr::V4(address) => Id::Ipv4(address),
+                IpAddr::V6(address) => Id::Ipv6(address),
+            };
+            client = Arc::new(ClientConfig { local_id, ..(*client).clone() });
+        }
+        Box::new(Link::connect(link, &client, id, path, self.rng.fork(), now))
+    }
+
+    /// An IKE_AUTH response on the NAT-traversal port: what began on UDP/500 has got through.
+    pub(super) fn note_answer(&mut self, path: Path, message: &[u8]) {
+        let Phase::Racing(race) = &mut self.phase else { return };
+        let bares = race.lanes.iter_mut().filter_map(|lane| lane.bare.as_mut());
+        let mut released = bares.filter(|bare| bare.hold == Hold::Released && bare.link.path.nat == path);
+        let Some(bare) = released.next() else { return };
+        let header = Envelope::parse(message).map(|envelope| envelope.header);
+        if header.is_ok_and(|header| header.response && header.exchange == Exchange::IkeAuth) {
+            bare.hold = Hold::Answered;
+        }
+    }
+
+    /// Starts what is due, lets go of answers that were held, and sees whether somebody has won or nobody can any more.
+    pub(super) fn run_race(&mut self, now: Instant) {
+        self.ask_second_ports(now);
+        let Phase::Racing(race) = &mut self.phase else { return };
+        let mut released = false;
+        for lane in &mut race.lanes {
+            if let Some(bare) = &mut lane.bare {
+                released |= bare.advance(now);
+            }
+        }
+        if released {
+            tracing::info!("UDP/500 is answered and the NAT-traversal port is not");
+            race.hasten(now);
+        }
+        if let Some((index, half)) = race.winner() {
+            return self.won(index, half, now);
+        }
+        while let Phase::Racing(race) = &mut self.phase
+            && let Some(way) = race.next_due(now)
+        {
+            let path = PathId(self.next_id());
+            self.tried = Some(way.gateway);
+            self.open_paths.insert(path);
+            self.events.push_back(Event::OpenPath { path, way });
+            if let Phase::Racing(race) = &mut self.phase {
+                race.lanes.push(Lane { way, path, opening: true, direct: None, bare: None, bare_at: None });
+            }
+        }
+        if let Phase::Racing(race) = &mut self.phase
+            && race.is_over()
+        {
+            let race = mem::take(race);
+            let cause = race.into_cause_or(PathError::NoRoute.into());
+            self.connecting_failed(cause, Race::default(), now);
+        }
+    }
+
+    fn won(&mut self, index: usize, half: Half, now: Instant) {
+        let Phase::Racing(race) = &mut self.phase else { return };
+        let mut race = mem::take(race);
+        let Some(way) = race.lanes.get(index).map(|lane| lane.way) else { return };
+        let Some(link) = race.take(index, half, now) else { return };
+        tracing::info!(%way, ?half, "the gateway answers");
+        self.tried = Some(way.gateway);
+        self.way = Some(way);
+        self.keepalive = Keepalive::new(now);
+        self.events.push_back(Event::UsePath { path: link.path_id });
+        self.phase = Phase::ExpectChild(race, link);
+    }
+
+    /// A session of the race has ended.
+    pub(super) fn lane_closed(&mut self, id: LinkId, failure: Failure, now: Instant) {
+        let Phase::Racing(race) = &mut self.phase else { return };
+        for lane in &mut race.lanes {
+            lane.direct.take_if(|link| link.id == id);
+            lane.bare.take_if(|bare| bare.link.id == id);
+        }
+        let cause = Cause::from(failure);
+        if cause.remedy() != Remedy::NextAddress {
+            // What one of the gateway's ports refuses, the others would.
+            *race = Race::default();
+            return self.connecting_failed(cause, Race::default(), now);
+        }
+        race.note(cause);
+        race.lanes.retain(|lane| !lane.is_over());
+        race.hasten(now);
+        self.run_race(now);
+    }
+
+    /// An attempt has failed before there was a CHILD SA.
+    pub(super) fn connecting_failed(&mut self, cause: Cause, mut race: Race, now: Instant) {
+        tracing::info!(%cause, "could not connect");
+        let remedy = cause.remedy();
+        if remedy == Remedy::NextAddress && !race.is_over() {
+            race.note(cause);
+            race.hasten(now);
+            self.phase = Phase::Racing(race);
+            return self.run_race(now);
+        }
+        let cause = if remedy == Remedy::NextAddress { race.into_cause_or(cause) } else { cause };
+        if remedy == Remedy::GiveUp || !self.ever_up {
+            self.give_up(cause, now);
+        } else {
+            self.cause = Some(Arc::new(cause));
+            self.pause(now);
+        }
+    }
+
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.phase = Phase::ExpectRetry { at: now + self.backoff.next(&mut self.rng) };
+    }
+}

@@ -1,0 +1,131 @@
+//! The race for a way to the gateway: what is blocked, what answers, what is used.
+
+use std::time::Duration;
+
+use crate::world::{Setup, World, gateway};
+use evenkeel_ipsec::ike::Failure;
+use evenkeel_ipsec::wire::Exchange;
+use evenkeel_tunnel::{Cause, Command, Transport, TunnelState};
+
+const TCP_4500: Transport = Transport::Tcp { port: 4500, tls: false };
+const TCP_443: Transport = Transport::Tcp { port: 443, tls: false };
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn with_streams() -> Setup {
+    Setup { fallbacks: vec![TCP_4500, TCP_443], ..Setup::default() }
+}
+
+/// Connects and says how long that took.
+fn time_to_up(world: &mut World) -> Duration {
+    let asked = world.now;
+    world.command(Command::Connect);
+    assert!(world.run_until(MINUTE, World::is_up), "not up: {:?}", world.tunnel.status());
+    world.now - asked
+}
+
+fn transport(world: &World) -> Transport {
+    world.tunnel.way().unwrap().transport
+}
+
+fn opened(world: &World) -> Vec<&str> {
+    world.trace.iter().filter_map(|line| line.strip_prefix("open ")).collect()
+}
+
+#[test]
+fn an_open_network_costs_no_more_than_before() {
+    let mut world = World::new(with_streams());
+    // Two round trips of 40 ms.
+    assert_eq!(time_to_up(&mut world), Duration::from_millis(80));
+    assert_eq!(transport(&world), Transport::Udp);
+    assert_eq!(opened(&world), ["198.51.100.10"], "a stream was opened for nothing");
+    assert_eq!(world.tunnel.ike_sa().unwrap().path.remote.port(), 4500);
+    assert_eq!(world.half_open(), 0, "a half-open IKE SA was left behind");
+}
+
+#[test]
+fn blocked_udp_4500_is_seen_by_the_answer_on_500_and_got_round() {
+    let mut world = World::new(with_streams());
+    world.blocked_udp.insert(4500);
+    let took = time_to_up(&mut world);
+    assert_eq!(transport(&world), TCP_4500);
+    assert!(took < Duration::from_millis(800), "{took:?}");
+    assert!(world.run_until(MINUTE, |world| world.open_paths() == 1), "paths are left open");
+}
+
+#[test]
+fn where_no_udp_passes_the_first_stream_that_does_is_used() {
+    let mut world = World::new(with_streams());
+    world.blocked_udp.extend([500, 4500]);
+    world.blocked.insert(4500);
+    let took = time_to_up(&mut world);
+    assert_eq!(transport(&world), TCP_443);
+    // One second for UDP, and a refusal moves the next stream forward.
+    assert!(took < Duration::from_millis(1200), "{took:?}");
+}
+
+#[test]
+fn the_way_that_worked_is_asked_at_once_when_the_connection_is_lost() {
+    let mut world = World::new(with_streams());
+    world.blocked_udp.extend([500, 4500]);
+    time_to_up(&mut world);
+    world.run_for(2 * MINUTE);
+    world.gateway_does(|session, now| session.close(now));
+    assert!(world.run_until(MINUTE, |world| !world.is_up()));
+    let lost = world.now;
+    assert!(world.run_until(MINUTE, World::is_up));
+    assert!(world.now - lost < Duration::from_millis(200), "{:?}", world.now - lost);
+    assert_eq!(transport(&world), TCP_4500);
+}
+
+#[test]
+fn a_gateway_that_begins_on_500_only_is_reached_all_the_same() {
+    let mut world = World::new(with_streams());
+    world.blocked.insert(443);
+    world.blocked.insert(4500);
+    world.deaf_to_init_on_4500 = true;
+    let took = time_to_up(&mut world);
+    assert_eq!(transport(&world), Transport::Udp);
+    assert!(took < Duration::from_millis(800), "{took:?}");
+}
+
+#[test]
+fn a_blocked_4500_without_a_way_round_is_told_from_a_gateway_that_is_down() {
+    let unanswered = |world: &mut World| {
+        world.command(Command::Connect);
+        assert!(world.run_until(MINUTE, |world| world.state() == TunnelState::Failed));
+        match world.tunnel.status().cause.as_deref() {
+            Some(Cause::Session(Failure::NoResponse { exchange, port })) => (*exchange, *port),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut world = World::new(Setup::default());
+    world.blocked_udp.insert(4500);
+    assert_eq!(unanswered(&mut world), (Exchange::IkeAuth, 4500));
+    assert!(world.is_clean());
+    let mut world = World::new(with_streams());
+    world.gateways.clear();
+    assert_eq!(unanswered(&mut world).0, Exchange::IkeSaInit);
+    assert!(world.is_clean());
+}
+
+#[test]
+fn a_dead_address_costs_a_quarter_of_a_second() {
+    let addresses = vec![(gateway(1), false), (gateway(2), true)];
+    let mut world = World::new(Setup { addresses, ..with_streams() });
+    assert_eq!(time_to_up(&mut world), Duration::from_millis(250 + 80));
+    assert_eq!(world.tunnel.way().unwrap().gateway, gateway(2));
+}
+
+#[test]
+fn of_the_two_sessions_of_a_way_only_one_ever_authenticates() {
+    for loss in [0, 100, 200, 300] {
+        for seed in 0..20 {
+            let mut world = World::new(Setup { seed, ..Setup::default() });
+            world.loss = loss;
+            world.command(Command::Connect);
+            let settled = |world: &World| world.is_up() || world.state() == TunnelState::Failed;
+            assert!(world.run_until(2 * MINUTE, settled), "loss {loss}, seed {seed}");
+            assert!(world.session_ids().len() <= 1, "loss {loss}, seed {seed}: {:?}", world.session_ids());
+        }
+    }
+}
