@@ -16,7 +16,10 @@ mod test;
 mod tools;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{
+    io,
+    process::{Command, ExitCode},
+};
 
 use clap::{Parser, Subcommand};
 
@@ -59,5 +62,20 @@ fn main() -> ExitCode {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Becomes `command`. Returns only if it can't be started.
+#[cfg(unix)]
+fn replace_us_by(command: &mut Command) -> io::Error {
+    std::os::unix::process::CommandExt::exec(command)
+}
+
+/// Runs `command` and ends as it does, which is the nearest to becoming it. Returns only if it can't be started.
+#[cfg(not(unix))]
+fn replace_us_by(command: &mut Command) -> io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
     }
 }

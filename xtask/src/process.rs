@@ -3,7 +3,6 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
     path::Path,
     process::{Command, ExitStatus, Stdio},
 };
@@ -64,7 +63,7 @@ impl Step {
     pub(crate) fn replace_us(mut self) -> anyhow::Result<()> {
         let shown = self.shown();
         eprintln!("$ {shown}");
-        Err(self.0.exec()).with_context(|| format!("cannot run `{shown}`"))
+        Err(crate::replace_us_by(&mut self.0)).with_context(|| format!("cannot run `{shown}`"))
     }
 
     /// Runs to the end and says how it ended.

@@ -9,9 +9,12 @@
 //! client 192.168.1.12 --+-- nat ==[carrier nat]== isp --(narrow)-- core -- gateway 198.51.100.10 -- server 10.10.0.80
 //! ```
 //!
-//! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`] makes certificates, good and bad, and [`traffic`] moves data and checks
-//! its SHA-256.
+//! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
+//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256.
+//!
+//! All of this is made of what Linux alone has: elsewhere the crate is empty.
 
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -1,5 +1,7 @@
 //! Every way to prove who one is, against strongSwan.
 
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use anyhow::ensure;

@@ -1,5 +1,7 @@
 //! The real daemon and the real command line against strongSwan: data, typed failures, and a machine left as it was.
 
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};

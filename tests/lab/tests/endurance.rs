@@ -1,5 +1,7 @@
 //! The real daemon over time: a long stream across many rekeys, silence behind an impatient translator, a gateway that dies.
 
+#![cfg(target_os = "linux")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -1,6 +1,8 @@
 //! The real daemon and the real command line against a gateway that goes wrong on purpose: each fault has its typed cause
 //! and the exit code of its kind, and nothing of the attempt stays.
 
+#![cfg(target_os = "linux")]
+
 use anyhow::{Context, ensure};
 use evenkeel_ipc::{Cause, State};
 use evenkeel_lab::{

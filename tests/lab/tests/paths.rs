@@ -1,5 +1,7 @@
 //! The ways between a client and a gateway: addresses of both families, translators, several clients behind one.
 
+#![cfg(target_os = "linux")]
+
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, ensure};

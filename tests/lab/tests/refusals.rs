@@ -1,5 +1,7 @@
 //! What must not work, each with its own typed cause.
 
+#![cfg(target_os = "linux")]
+
 use anyhow::{Context, ensure};
 use evenkeel_ipsec::{
     crypto::{CertificateError, EspProposals, IkeProposals, Secret, SigningKey},

@@ -1,5 +1,7 @@
 //! Rekeying by either side, deletion and death of the gateway, with data going all the while.
 
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use anyhow::ensure;

@@ -1,5 +1,7 @@
 //! Every algorithm that we offer, against strongSwan: negotiated alone, and carrying data both ways.
 
+#![cfg(target_os = "linux")]
+
 use evenkeel_ipsec::crypto::{EspProposals, IkeProposals};
 use evenkeel_lab::{
     Nat, Topology,

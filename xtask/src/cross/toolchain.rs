@@ -34,10 +34,6 @@ const BIN: &str = "/usr/bin";
 const LIB: &str = "/usr/lib/rustlib";
 const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
 
-/// The whole workspace but for what builds networks of Linux namespaces and what runs tasks on a developer's Linux.
-pub(super) const PORTABLE: [&str; 5] = ["--workspace", "--exclude", "evenkeel-lab", "--exclude", "xtask"];
-pub(super) const PORTABLE_REMARK: &str = "every member but the lab and the task runner, which are for Linux";
-
 /// The second Rust, ready to build for one target.
 pub(super) struct Toolchain {
     target: &'static str,
@@ -173,7 +169,8 @@ fn build_in(target: &str, library: Library, work: &Path) -> anyhow::Result<PathB
     // Build scripts and macros run here: they need this machine's own library.
     let host = Path::new(LIB).join("x86_64-unknown-linux-gnu");
     for (original, name) in [(host, "x86_64-unknown-linux-gnu"), (Path::new(LIB).join("src"), "src")] {
-        std::os::unix::fs::symlink(original, staged.join("lib/rustlib").join(name))?;
+        let link = staged.join("lib/rustlib").join(name);
+        Step::new("ln").args(["-s".as_ref(), original.as_os_str(), link.as_os_str()]).run()?;
     }
     Ok(staged)
 }

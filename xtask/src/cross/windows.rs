@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     report::{Outcome, Report},
-    toolchain::{Library, PORTABLE, PORTABLE_REMARK, Toolchain},
+    toolchain::{Library, Toolchain},
     wine::Prefix,
 };
 use crate::packages::{self, Need, What};
@@ -93,11 +93,10 @@ pub(super) fn run(report: &mut Report) {
 fn clippy(toolchain: &Toolchain) -> anyhow::Result<Outcome> {
     toolchain
         .cargo("clippy")
-        .args(["--keep-going", "--all-targets", "--all-features"])
-        .args(PORTABLE)
+        .args(["--workspace", "--keep-going", "--all-targets", "--all-features"])
         .args(["--", "-D", "warnings"])
         .run()?;
-    Ok(Outcome::Passed(PORTABLE_REMARK.to_owned()))
+    Ok(Outcome::Passed(String::new()))
 }
 
 /// A test program that cargo built, and the folder that its tests expect to run in.

@@ -1,5 +1,7 @@
 //! Two data planes back to back, between real TUN devices: what a person's TCP connections see of them.
 
+#![cfg(target_os = "linux")]
+
 mod planes;
 mod relay;
 

@@ -15,7 +15,7 @@ use evenkeel_lab::{
     practice::{INNER, PracticeGateway},
 };
 
-use crate::interrupt::Interrupt;
+use super::interrupt::Interrupt;
 use screen::Screen;
 
 /// Bytes that the demo fetches every second, so that there is something to see.
