@@ -20,6 +20,12 @@ use crate::{dirs::DirError, user::UserId};
 #[cfg_attr(windows, path = "ipc_transport/windows.rs")]
 mod sys;
 
+/// An endpoint of its own for whoever has `folder` to itself, such as a test: a socket in it, or a pipe of its and
+/// `name`'s name.
+pub fn endpoint_in(folder: &Path, name: &str) -> PathBuf {
+    sys::endpoint_in(folder, name)
+}
+
 /// Who may connect at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -151,19 +157,20 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// An endpoint of this test's own.
-    fn endpoint(dir: &Path, name: &str) -> PathBuf {
-        if cfg!(windows) {
-            format!(r"\\.\pipe\evenkeel-test-{}-{name}", std::process::id()).into()
-        } else {
-            dir.join(name)
-        }
+    #[test]
+    fn endpoints_differ_by_folder_and_by_name() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, other] = &folders;
+        let endpoint = endpoint_in(one.path(), "a");
+        assert_eq!(endpoint, endpoint_in(one.path(), "a"));
+        assert_ne!(endpoint, endpoint_in(other.path(), "a"));
+        assert_ne!(endpoint, endpoint_in(one.path(), "b"));
     }
 
     #[tokio::test]
     async fn bytes_pass_both_ways_and_the_listener_knows_who_connected() {
         let dir = tempfile::tempdir().unwrap();
-        let path = endpoint(dir.path(), "both-ways");
+        let path = endpoint_in(dir.path(), "both-ways");
         let mut listener = Listener::bind(&path, Access::AnyLocalUser).unwrap();
         let client = async {
             let mut stream = connect(&path).await.unwrap();
@@ -193,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn many_clients_are_served_one_after_the_other() {
         let dir = tempfile::tempdir().unwrap();
-        let path = endpoint(dir.path(), "many");
+        let path = endpoint_in(dir.path(), "many");
         let mut listener = Listener::bind(&path, Access::SameUser).unwrap();
         for round in 0..5_u8 {
             let client = async {
@@ -216,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_second_listener_on_one_endpoint_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let path = endpoint(dir.path(), "second");
+        let path = endpoint_in(dir.path(), "second");
         let _first = Listener::bind(&path, Access::AnyLocalUser).unwrap();
         assert!(matches!(Listener::bind(&path, Access::AnyLocalUser), Err(BindError::InUse(_))));
     }
@@ -224,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn where_nobody_listens_the_daemon_is_not_running() {
         let dir = tempfile::tempdir().unwrap();
-        let path = endpoint(dir.path(), "nobody");
+        let path = endpoint_in(dir.path(), "nobody");
         let outcome = timeout(PATIENCE, connect(&path)).await.unwrap();
         assert!(matches!(outcome, Err(ConnectError::NotRunning(_))), "{outcome:?}");
     }

@@ -22,9 +22,12 @@ use crate::args::Args;
 use crate::exit::Failure;
 use crate::output::Output;
 
+/// Consoles of Windows take Unicode and have no locale in their environment; elsewhere none is the "C" locale.
+const UNICODE_WITHOUT_LOCALE: bool = cfg!(windows);
+
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    let mut output = Output::for_terminal();
+    let mut output = Output::for_terminal(UNICODE_WITHOUT_LOCALE);
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(commands::run(args, &mut output)),
         Err(error) => Err(Failure::from(error)),

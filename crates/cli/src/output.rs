@@ -16,11 +16,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn for_terminal() -> Self {
+    /// `unicode` says what a terminal without a locale can draw.
+    pub(crate) fn for_terminal(unicode: bool) -> Self {
         Self {
             out: AutoStream::auto(io::stdout()),
             err: AutoStream::auto(io::stderr()),
-            canvas: Canvas { width: width(), unicode: speaks_unicode() },
+            canvas: Canvas { width: width(), unicode: locale_is_unicode().unwrap_or(unicode) },
             progress: false,
         }
     }
@@ -92,16 +93,11 @@ fn width() -> usize {
     measured.unwrap_or(100).clamp(24, 100)
 }
 
-fn speaks_unicode() -> bool {
+/// `None` where no locale is set.
+fn locale_is_unicode() -> Option<bool> {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    match locale {
-        Some(locale) => {
-            let locale = locale.to_ascii_lowercase();
-            locale.contains("utf-8") || locale.contains("utf8")
-        }
-        // Windows consoles take Unicode and have no such variables; elsewhere this is the "C" locale.
-        None => cfg!(windows),
-    }
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?
+        .to_ascii_lowercase();
+    Some(locale.contains("utf-8") || locale.contains("utf8"))
 }

@@ -216,18 +216,4 @@ mod tests {
         let (one, other) = (random_password().unwrap(), random_password().unwrap());
         assert!(one != other && one.len() == 26 && one.bytes().all(|byte| byte.is_ascii_lowercase()));
     }
-
-    #[cfg(unix)]
-    #[test]
-    fn nobody_else_can_read_the_demo() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let demo = dir.path().join("demo");
-        write(&demo, &options()).unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&demo), 0o700);
-        for file in std::fs::read_dir(&demo).unwrap() {
-            assert_eq!(mode(&file.unwrap().path()), 0o600);
-        }
-    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evenkeel_gateway::control;
 use evenkeel_ipsec::ike::{Failure, PeerAuthFailure, Timers};
+use evenkeel_platform::ipc_transport::endpoint_in;
 use serde_json::{Value, json};
 
 use self::support::gateways::{PSK_GATEWAY, config, connect_with_psk, get, ping, psk_client};
@@ -24,7 +25,7 @@ impl Controlled {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(PSK_GATEWAY);
-        config.listen.control = Some(control_endpoint(&dir));
+        config.listen.control = Some(endpoint_in(dir.path(), "control.sock"));
         Self { gateway: RunningGateway::start(config), _dir: dir }
     }
 
@@ -43,14 +44,6 @@ impl Controlled {
 
     async fn set_faults(&self, faults: Value) {
         self.ask(json!({ "command": "set_faults", "faults": faults })).await;
-    }
-}
-
-fn control_endpoint(dir: &tempfile::TempDir) -> std::path::PathBuf {
-    if cfg!(windows) {
-        format!(r"\\.\pipe\evenkeel-gateway-test-{}", std::process::id()).into()
-    } else {
-        dir.path().join("control.sock")
     }
 }
 

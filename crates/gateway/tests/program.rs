@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::unwrap_in_result, reason = "a test may panic")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use evenkeel_gateway::control;
+use evenkeel_platform::ipc_transport::endpoint_in;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_evenkeel-gateway");
@@ -21,14 +21,6 @@ impl Drop for Running {
     }
 }
 
-fn endpoint(dir: &Path) -> std::path::PathBuf {
-    if cfg!(windows) {
-        format!(r"\\.\pipe\evenkeel-gateway-program-test-{}", std::process::id()).into()
-    } else {
-        dir.join("control.sock")
-    }
-}
-
 fn fails(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = Command::new(PROGRAM).args(arguments).output().unwrap();
     assert!(!status.success(), "{arguments:?}");
@@ -40,7 +32,7 @@ async fn it_says_when_it_is_ready_warns_against_production_and_stops_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("gateway.toml");
     std::fs::write(&config, "[identity]\nid = 'a'\n[clients]\npsk = [{ secret = 'b' }]\n").unwrap();
-    let control = endpoint(dir.path());
+    let control = endpoint_in(dir.path(), "control.sock");
     let mut running = Running(
         Command::new(PROGRAM)
             .arg("--config")

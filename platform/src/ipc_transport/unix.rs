@@ -23,6 +23,10 @@ pub(super) type Stream = tokio::net::UnixStream;
 /// administrator.
 const ADMIN_LOOKUP: Duration = Duration::from_secs(2);
 
+pub(super) fn endpoint_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name)
+}
+
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: UnixListener,

@@ -49,6 +49,12 @@ const PATIENCE_MS: u32 = 5_000;
 /// More clients than this in their first instant wait for a free instance.
 const MAX_GREETING: usize = 32;
 
+/// All pipes are in one folder, and their names know no other.
+pub(super) fn endpoint_in(folder: &Path, name: &str) -> PathBuf {
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
+    format!(r"\\.\pipe\evenkeel-{folder}-{name}").into()
+}
+
 #[derive(Debug)]
 pub(super) struct Listener {
     connections: mpsc::Receiver<io::Result<(Stream, Peer)>>,
@@ -275,7 +281,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_says_nothing_holds_up_nobody() {
-        let path = PathBuf::from(format!(r"\\.\pipe\evenkeel-test-{}-silent", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = endpoint_in(dir.path(), "silent");
         let mut listener = Listener::bind(&path, Access::AnyLocalUser).unwrap();
         let silent = open(&path).unwrap();
         let outcome = timeout(PATIENCE, async { tokio::join!(connect(&path), listener.accept()) }).await;

@@ -8,7 +8,7 @@ use evenkeel_ipc::{
     LogLevel, LogLine, Notification, Ownership, ProfileDetails, ProfileSummary, Request, RequestError,
     Response, State, Status, Target, Timestamp, accept,
 };
-use evenkeel_platform::ipc_transport::{Access, Listener, Stream};
+use evenkeel_platform::ipc_transport::{Access, Listener, Stream, endpoint_in};
 use evenkeel_profile::{Profile, Secrets};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -70,12 +70,7 @@ impl Daemon {
 
     fn listen(world: Arc<Mutex<World>>, serve: impl Fn(Stream) -> JoinHandle<()> + Send + 'static) -> Self {
         let folder = TempDir::new().expect("folder");
-        let socket = if cfg!(windows) {
-            let unique = folder.path().file_name().expect("name").to_string_lossy().into_owned();
-            PathBuf::from(format!(r"\\.\pipe\evenkeel-mock-{unique}"))
-        } else {
-            folder.path().join("evenkeel.sock")
-        };
+        let socket = endpoint_in(folder.path(), "evenkeel.sock");
         let mut listener = Listener::bind(&socket, Access::SameUser).expect("listens");
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
