@@ -2,6 +2,7 @@
 
 mod arrows;
 mod source;
+mod switches;
 
 use anyhow::bail;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+use super::switches;
 use crate::workspace;
 
 /// A file beyond this is several files.
@@ -23,19 +24,6 @@ const RULES: &[Rule] = &[
         says: "`ipsec::esp` must not import `ipsec::ike`",
     },
     Rule {
-        // Entry points may differ by system, which the command line is as a whole; and so may tests.
-        applies: |file| {
-            file.starts_with("crates/")
-                && file.contains("/src/")
-                && !file.starts_with("crates/cli/")
-                && !file.ends_with("/main.rs")
-        },
-        breaks: |line| {
-            line.contains("cfg") && ["target_os", "unix)", "windows)"].iter().any(|word| line.contains(word))
-        },
-        says: "what differs by operating system belongs in `platform`",
-    },
-    Rule {
         applies: |file| !file.starts_with("platform/"),
         breaks: |line| line.contains("allow(unsafe_code)"),
         says: "only `platform` may hold unsafe code",
@@ -48,6 +36,13 @@ pub(super) fn check() -> anyhow::Result<()> {
         let text = std::fs::read_to_string(workspace::root().join(&file))
             .with_context(|| format!("reading {}", file.display()))?;
         wrong.extend(faults(&file, &text));
+        let switches = switches::misplaced(&file, &text)?;
+        wrong.extend(switches.iter().map(|line| {
+            format!(
+                "{}:{line}: what differs by operating system belongs in `platform`, or at an entry point",
+                file.display()
+            )
+        }));
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
@@ -84,15 +79,6 @@ mod tests {
     fn a_file_of_more_than_800_lines_is_a_fault() {
         assert!(faults(Path::new("a.rs"), &"\n".repeat(800)).is_empty());
         assert_eq!(faults(Path::new("a.rs"), &"\n".repeat(801)).len(), 1);
-    }
-
-    #[test]
-    fn operating_systems_are_named_only_in_platform_and_entry_points() {
-        let line = "#[cfg(target_os = \"linux\")]";
-        assert_eq!(faults(Path::new("crates/daemon/src/dns.rs"), line).len(), 1);
-        assert!(faults(Path::new("platform/src/dns.rs"), line).is_empty());
-        assert!(faults(Path::new("crates/daemon/src/main.rs"), line).is_empty());
-        assert!(faults(Path::new("crates/daemon/src/dns.rs"), &format!("mod tests {{\n{line}")).is_empty());
     }
 
     #[test]
