@@ -27,6 +27,8 @@ pub(super) struct ExpectInitResponse {
     nonce: Vec<u8>,
     key_exchange: KeyExchange,
     cookie: Option<Vec<u8>>,
+    /// Whether the group is the one that an INVALID_KE_PAYLOAD asked for.
+    regrouped: bool,
     /// The request as sent: it goes into AUTH, and retransmissions are bit-identical.
     request: Vec<u8>,
     restarts_left: u32,
@@ -65,6 +67,7 @@ impl ExpectInitResponse {
             nonce,
             key_exchange,
             cookie: None,
+            regrouped: false,
             request: Vec::new(),
             round_trips: 0,
             doubtful: None,
@@ -134,6 +137,9 @@ impl ExpectInitResponse {
             Ok(payloads) => payloads,
             Err(failure) => return Ok(self.doubt(failure, now)),
         };
+        if self.answers_earlier_request(&payloads) {
+            return Ok(Phase::ExpectInitResponse(self));
+        }
         self.round_trips += 1;
         if let Some(cookie) = payloads.notifies(NotifyType::Cookie).next() {
             // RFC 7296 §3.10.1: 1 to 64 octets.
@@ -150,6 +156,19 @@ impl ExpectInitResponse {
             Ok(handshake) => handshake.start(common, now),
             Err(failure) => Ok(self.doubt(failure, now)),
         }
+    }
+
+    /// Whether this asks for what the current request already has: the cookie that it carries, or the group. The
+    /// responder answers each copy of the request before, and the answers may come when we have moved on.
+    fn answers_earlier_request(&self, payloads: &Payloads) -> bool {
+        if let Some(cookie) = payloads.notifies(NotifyType::Cookie).next() {
+            return self.cookie.as_ref() == Some(&cookie.data);
+        }
+        let wants_ours = |error: &Notify| {
+            error.kind == NotifyType::InvalidKePayload
+                && error.data == self.key_exchange.group().id().to_be_bytes()
+        };
+        self.regrouped && payloads.error().is_some_and(wants_ours)
     }
 
     fn refused(mut self: Box<Self>, common: &mut Common, error: &Notify, now: Instant) -> Step {
@@ -170,6 +189,7 @@ impl ExpectInitResponse {
             // Only a group that we proposed: anything else would be a downgrade by whoever sent this.
             Some(group) if group != self.key_exchange.group() => {
                 self.key_exchange = KeyExchange::generate(group, &mut common.out.rng)?;
+                self.regrouped = true;
                 self.restart(common, now)
             }
             Some(_) | None => Ok(self.doubt(Failure::InvalidKe(wanted), now)),

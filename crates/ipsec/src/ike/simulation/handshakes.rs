@@ -114,6 +114,29 @@ fn another_group_is_used_when_the_responder_asks_for_it() {
 }
 
 #[test]
+fn late_copies_of_what_a_retry_has_heeded_do_not_disturb_it() {
+    use crate::crypto::IkeProposals;
+    let responder_ike = IkeProposals(vec!["aes256gcm16-prfsha256-ecp256".parse().unwrap()]);
+    let ike = IkeProposals(vec!["aes256gcm16-prfsha256-x25519-ecp256".parse().unwrap()]);
+    let mut pair = Pair::new(Options { ike, responder_ike, cookie_threshold: 0, ..Options::psk(8) });
+    // A long path: three copies of each request are on their way before the first answer comes, and the answers
+    // to the second and third find the client waiting for that to its next request.
+    for _ in 0..3 {
+        pair.held = [true; 2];
+        pair.run_for(Duration::from_millis(1_700));
+        pair.release_direction(true);
+        pair.run_for(Duration::from_millis(50));
+        pair.release_direction(false);
+        pair.held = [true, false];
+        pair.run_for(Duration::from_millis(450));
+        assert!(pair.client_failure.is_none(), "{:?}", pair.client_failure);
+    }
+    pair.release();
+    pair.connect();
+    assert_eq!(pair.client.info().expect("established").round_trips, 4);
+}
+
+#[test]
 fn a_wrong_psk_is_refused_by_both_sides() {
     use crate::crypto::Secret;
     use crate::ike::LocalAuth;
