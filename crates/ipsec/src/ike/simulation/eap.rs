@@ -5,7 +5,8 @@ use crate::crypto::Secret;
 use crate::ike::{Failure, LocalAuth};
 use std::time::Duration;
 
-fn options(seed: u64, password: &str) -> Options {
+/// A client that logs in with this password; the right one is `open sesame`.
+pub(super) fn options(seed: u64, password: &str) -> Options {
     let mut options = Options::psk(seed);
     options.client_auth =
         LocalAuth::EapMschapv2 { identity: "alice".into(), password: Secret::new(password.as_bytes()) };

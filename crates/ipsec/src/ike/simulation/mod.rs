@@ -7,7 +7,9 @@ mod certificates;
 mod collisions;
 mod eap;
 mod handshakes;
+mod ledger;
 mod pair;
 mod rekeys;
 
+use ledger::Ledger;
 use pair::{Network, Options, Pair};

@@ -1,5 +1,6 @@
 //! Two peers, a NAT between them, and a network that loses, repeats and reorders.
 
+use super::ledger::Ledger;
 use crate::crypto::{EspProposals, IkeProposals, Rng, Secret, SigningKey, UnixTime};
 use crate::esp::{InboundSa, OpenError, OutboundSa};
 use crate::ike::responder::{PeerPolicy, Pool, Responder, ResponderAuth, ResponderConfig, SessionId};
@@ -118,6 +119,8 @@ pub(super) struct Pair {
     sequence: u64,
     rng: Rng,
     pub sent: u64,
+    /// What becomes of each datagram, for a test that asks.
+    pub ledger: Option<Ledger>,
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -190,6 +193,7 @@ impl Pair {
             sequence: 0,
             rng,
             sent: 0,
+            ledger: None,
         }
     }
 
@@ -314,6 +318,9 @@ impl Pair {
             self.waiting.push(flight);
             return;
         }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note_sent(flight.to_responder, &flight.payload, self.now);
+        }
         if let Some(filter) = &mut self.filter
             && filter(flight.to_responder, &flight.payload)
         {
@@ -326,8 +333,10 @@ impl Pair {
             self.flights.insert((self.now, self.sequence), forged);
         }
         let copies = 1 + u32::from(self.rng.u32() % 1000 < self.network.duplicates);
+        let mut lost = 0;
         for _ in 0..copies {
             if self.rng.u32() % 1000 < self.network.loss {
+                lost += 1;
                 continue;
             }
             let delay = 10 + u64::from(self.rng.u32() % self.network.jitter_ms.max(1));
@@ -335,6 +344,10 @@ impl Pair {
             let Flight { to_responder, path, ref payload } = flight;
             let copy = Flight { to_responder, path, payload: payload.clone() };
             self.flights.insert((self.now + Duration::from_millis(delay), self.sequence), copy);
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.duplicated += u64::from(copies - 1);
+            ledger.lost += lost;
         }
     }
 
@@ -360,7 +373,11 @@ impl Pair {
 
     fn deliver(&mut self) {
         while let Some(entry) = self.flights.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let order = entry.key().1;
             let Flight { to_responder, path, payload } = entry.remove();
+            if let Some(ledger) = &mut self.ledger {
+                ledger.note_delivered(to_responder, &payload, order, self.now);
+            }
             let message = match path.framing {
                 Framing::Bare => Some(payload.as_slice()),
                 Framing::NonEspMarker => payload.strip_prefix(&NON_ESP_MARKER),
