@@ -23,8 +23,8 @@ pub struct RoutePlan {
     pub addresses: Vec<(IpAddr, u8)>,
     /// What is reached through the tunnel: TSr as prefixes. `0.0.0.0/0` and `::/0` make a full tunnel.
     pub remote: Vec<(IpAddr, u8)>,
-    /// The gateway's outer address. It is reached as it was before, whatever `remote` covers.
-    pub gateway: IpAddr,
+    /// The gateway's outer addresses. They are reached as they were before, whatever `remote` covers.
+    pub gateways: Vec<IpAddr>,
     /// The mark of the daemon's own sockets (`SO_MARK`), whose packets never enter the tunnel.
     pub mark: u32,
     /// The routing table that holds `remote`; ours alone.

@@ -20,8 +20,9 @@ pub struct InnerNetwork {
     pub dns: Vec<IpAddr>,
     /// Domains that they answer for; with none, all.
     pub domains: Vec<String>,
-    /// The gateway's outer address, which must not be routed into the tunnel.
-    pub gateway: IpAddr,
+    /// The gateway's outer addresses, in use or not, which must not be routed into the tunnel: a connection that moves
+    /// from one to another changes no route.
+    pub gateways: Vec<IpAddr>,
     /// MTU of the interface.
     pub mtu: u16,
     /// TCP MSS for inner IPv4.
@@ -35,6 +36,7 @@ impl InnerNetwork {
         assigned: &Configuration,
         child: &ChildSaInfo,
         path: &OpenedPath,
+        known: &[IpAddr],
         overrides: &Overrides,
     ) -> Self {
         let mut remote: Vec<(IpAddr, u8)> = child.ts_remote.iter().flat_map(|ts| ts.as_cidrs()).collect();
@@ -45,6 +47,10 @@ impl InnerNetwork {
         domains.sort_unstable();
         domains.dedup();
         let gateway = path.nat.remote.ip();
+        let mut gateways = known.to_vec();
+        gateways.push(gateway);
+        gateways.sort_unstable();
+        gateways.dedup();
         let carries_v6 = assigned.addresses.iter().any(|(address, _)| address.is_ipv6());
         let encapsulation = Encapsulation { family: Family::from(gateway), esp: shape_of(child.suite) };
         let computed = encapsulation.interface_mtu(path.path_mtu, carries_v6);
@@ -56,7 +62,7 @@ impl InnerNetwork {
             remote,
             dns: if overrides.dns.is_empty() { assigned.dns.clone() } else { overrides.dns.clone() },
             domains,
-            gateway,
+            gateways,
             mtu,
             mss_v4: tcp_mss(Family::V4, whole),
             mss_v6: tcp_mss(Family::V6, whole),

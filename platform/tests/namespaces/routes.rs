@@ -15,7 +15,7 @@ fn plan(gateway: &str, remote: &[(&str, u8)]) -> RoutePlan {
         interface: "tun0".into(),
         addresses: prefixes(&[("10.99.0.7", 24), ("2001:db8:99::7", 64)]),
         remote: prefixes(remote),
-        gateway: gateway.parse().unwrap(),
+        gateways: vec![gateway.parse().unwrap()],
         mark: MARK,
         table: 5_210,
         mtu: 1390,

@@ -146,7 +146,7 @@ fn route_plan(device: &str, inner: &InnerNetwork) -> RoutePlan {
         interface: device.to_owned(),
         addresses: inner.addresses.clone(),
         remote: inner.remote.clone(),
-        gateway: inner.gateway,
+        gateways: inner.gateways.clone(),
         mark: MARK,
         table: TABLE,
         mtu: inner.mtu.into(),

@@ -14,7 +14,8 @@ impl Tunnel {
     pub(super) fn configure(&mut self) {
         let Some(link) = self.phase.link() else { return };
         let Some(child) = link.sending.as_ref().or_else(|| link.children().last()) else { return };
-        let wanted = InnerNetwork::new(&link.assigned, child, &link.path, &self.config.overrides);
+        let wanted =
+            InnerNetwork::new(&link.assigned, child, &link.path, &self.known, &self.config.overrides);
         match &self.network {
             Network::Applying(inner) | Network::Applied(inner) if **inner == wanted => {}
             Network::Untouched | Network::Applying(_) | Network::Applied(_) | Network::Reverting => {

@@ -31,7 +31,7 @@ fn routes_and_dns_follow_the_child_sa_and_up_follows_them() {
     assert_eq!(inner.addresses.len(), 1);
     assert_eq!(inner.domains, ["office.example"]);
     assert_eq!((inner.mtu, inner.mss_v4), (1438, 1398));
-    assert_eq!(inner.gateway, gateway(10));
+    assert_eq!(inner.gateways, [gateway(10)]);
     assert!(!inner.is_full_tunnel());
     assert_eq!(world.tunnel.ike_sa().unwrap().round_trips, 2);
 }
@@ -317,7 +317,7 @@ fn a_gateway_that_stays_away_gives_the_network_back_and_is_looked_up_again() {
     world.gateways.insert(gateway(20), crate::world::responder(9, now));
     world.resolver = Ok(vec![gateway(20)]);
     assert!(world.run_until(30 * MINUTE, World::is_up));
-    assert_eq!(world.network.clone().unwrap().gateway, gateway(20));
+    assert_eq!(world.network.clone().unwrap().gateways, [gateway(20)]);
 }
 
 #[test]

@@ -192,9 +192,8 @@ fn rules(plan: &RoutePlan, family: Family, prefixes: &[Prefix]) -> Result<Vec<Ru
         lookups.push((Selector::To(prefix), Action::Lookup(plan.table)));
     }
     let mut jumps = vec![Selector::Mark(plan.mark)];
-    if Family::of(plan.gateway) == family {
-        jumps.push(Selector::To(Prefix::host(plan.gateway)));
-    }
+    let ours = plan.gateways.iter().filter(|gateway| Family::of(**gateway) == family);
+    jumps.extend(ours.map(|gateway| Selector::To(Prefix::host(*gateway))));
 
     let rule = |(priority, (selector, action))| Rule { family, priority, selector, action };
     let after_jumps = (FIRST_RULE..).nth(jumps.len()).unwrap_or(FIRST_RULE);
@@ -218,7 +217,7 @@ mod tests {
             interface: "tun0".into(),
             addresses: vec![("10.99.0.7".parse().unwrap(), 24)],
             remote: remote.iter().map(|(address, length)| (address.parse().unwrap(), *length)).collect(),
-            gateway: "198.51.100.10".parse().unwrap(),
+            gateways: vec!["198.51.100.10".parse().unwrap(), "2001:db8::10".parse().unwrap()],
             mark: 0xe7,
             table: 5_000,
             mtu: 1400,
@@ -252,6 +251,18 @@ mod tests {
         ];
         let seen: Vec<_> = rules.iter().map(|rule| (rule.priority, rule.selector, rule.action)).collect();
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn every_address_of_the_gateway_stays_outside_in_its_own_family() {
+        let jumps = |remote: &[(&str, u8)]| -> Vec<Selector> {
+            let rules = rules_of(&plan(remote)).into_iter();
+            let jumps = rules.filter(|rule| matches!(rule.action, Action::Jump(_)));
+            jumps.map(|rule| rule.selector).collect()
+        };
+        let host = |address: &str| Selector::To(Prefix::host(address.parse().unwrap()));
+        assert_eq!(jumps(&[("0.0.0.0", 0)]), [Selector::Mark(0xe7), host("198.51.100.10")]);
+        assert_eq!(jumps(&[("::", 0)]), [Selector::Mark(0xe7), host("2001:db8::10")]);
     }
 
     #[test]
