@@ -1,9 +1,14 @@
-//! What a network is like, without sockets or clocks: how large a packet fits through it, and so how large a
-//! packet may enter the tunnel.
+//! What a network is like and how that is learned, without sockets, clocks or randomness of its own.
 //!
-//! [`overhead`] has the exact arithmetic of ESP in UDP: from a path MTU, the cipher's shape and the outer
-//! address family to the inner MTU, and from there to the TCP MSS.
+//! - [`overhead`] has the exact arithmetic of ESP in UDP: from a path MTU, the cipher's shape and the outer address
+//!   family to the inner MTU, and from there to the TCP MSS.
+//! - [`mtu`] finds the path MTU of each direction.
+//!
+//! Every algorithm takes `now` as an argument, says what to send (`poll_*`) and is told what happened (`handle_*`).
+//! [`defaults`] has each duration and budget with its reason.
 
 #![forbid(unsafe_code)]
 
+pub mod defaults;
+pub mod mtu;
 pub mod overhead;

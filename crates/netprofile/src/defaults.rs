@@ -1,0 +1,68 @@
+//! Every duration and bound of learning a network, each with its reason.
+
+use std::time::Duration;
+
+// The path MTU search.
+
+/// Size in use until something is proven: what IPv6 asks of every link (RFC 8200 §5), and what nearly every IPv4 path
+/// carries.
+pub const CONSERVATIVE_PATH_MTU: u16 = 1280;
+
+/// Nothing larger is tried: past the first link the Internet carries no more, and jumbo probes would only cost bytes.
+pub const LARGEST_PATH_MTU: u16 = 1500;
+
+/// No path over IPv4 is believed to carry less (RFC 791 §3.2's reassembly minimum, and near Linux' own `min_pmtu`).
+pub const SMALLEST_IPV4_PATH_MTU: u16 = 576;
+
+/// A size is taken to be lost for its size only when it went unanswered this often while a smaller probe of the same
+/// round was answered. Three, because a path that loses one packet in twenty each way loses two probes of one size in
+/// a hundred searches.
+pub const PROBES_BEFORE_TOO_LARGE: u8 = 3;
+
+/// The same, in a search that has lost a probe of a size that fits.
+pub const PROBES_BEFORE_TOO_LARGE_IF_LOSSY: u8 = 5;
+
+/// From this many on the size in use gives way to the largest that was answered: being too small costs a little
+/// throughput, being too large costs everything.
+pub const PROBES_BEFORE_LOWERING: u8 = 2;
+
+/// Sizes tried in one round at most. All arrive within one round trip, so they are also a burst: about twice the
+/// initial window of TCP (RFC 6928).
+pub const PROBES_PER_ROUND: usize = 27;
+
+/// Probes of one search in one direction. A clean path needs 24 to 55, and one
+/// narrower than 1024 bytes up to 80; the rest is for loss.
+pub const PROBES_PER_SEARCH: u32 = 120;
+
+/// Bytes on the path of one search in one direction.
+pub const BYTES_PER_SEARCH: u64 = 128_000;
+
+/// Rounds in which nothing at all was answered before nothing is taken to answer.
+pub const SILENT_ROUNDS: u32 = 3;
+
+/// Where nothing answered, this is the first pause before two probes ask again; it quadruples up to [`RAISE_AFTER`]. A path
+/// that was not usable yet is soon found out, a responder that does not exist costs little.
+pub const FIRST_UNANSWERED_RETRY: Duration = Duration::from_secs(10);
+
+/// Wait for a probe while no round trip has been measured (RFC 6298 §2.1's first timeout).
+pub const FIRST_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Least wait for a probe: schedulers and Wi-Fi power saving take this long on any path.
+pub const LEAST_PROBE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Most wait for a probe.
+pub const MOST_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After this long a larger size is tried again (RFC 8899 §5.1.1, PMTU_RAISE_TIMER).
+pub const RAISE_AFTER: Duration = Duration::from_secs(600);
+
+/// While packets flow, the size in use is confirmed this often: one second to notice that a path has shrunk, and two
+/// round trips to act, keep a black hole well under three seconds.
+pub const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
+/// Pause before a false alarm may start a search again; it doubles with each false alarm, so that forged ICMP errors
+/// cost next to nothing.
+pub const ALARM_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after false alarms doubles this often at most, to about a minute.
+pub const ALARM_DOUBLINGS: u32 = 6;
