@@ -66,3 +66,38 @@ pub const ALARM_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause after false alarms doubles this often at most, to about a minute.
 pub const ALARM_DOUBLINGS: u32 = 6;
+
+// The reachability ladder.
+
+/// The second address family starts this much later (RFC 8305 §5, Connection Attempt Delay).
+pub const FAMILY_STAGGER: Duration = Duration::from_millis(250);
+
+/// Each fallback starts this much after the rung before it: longer than nearly every round trip, and short enough for
+/// the third fallback to carry traffic within five seconds.
+pub const RUNG_STAGGER: Duration = Duration::from_secs(1);
+
+/// Head start of the fallback that worked here the last time.
+pub const MEMORY_LEAD: Duration = Duration::from_millis(500);
+
+/// No attempt comes later than this after the time that it would have without memory.
+pub const MEMORY_COST: Duration = Duration::from_secs(1);
+
+/// Silence shorter than this is not yet silence: two round trips to the far side of the Earth over a poor link.
+pub const SILENCE: Duration = Duration::from_secs(2);
+
+/// Fewer requests than this may all have been lost by chance.
+pub const REQUESTS_BEFORE_SILENCE: u32 = 2;
+
+/// First pause before UDP is tried again while a fallback carries the tunnel; it doubles with each failure.
+pub const FIRST_RETEST: Duration = Duration::from_secs(30);
+
+/// The pauses grow to this.
+pub const LAST_RETEST: Duration = Duration::from_secs(600);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long a block is remembered: filters are changed, and a block that is gone costs half a second each time.
+pub const BLOCKED_VERDICT_LIVES: Duration = DAY.saturating_mul(7);
+
+/// How long it is remembered that something worked.
+pub const OPEN_VERDICT_LIVES: Duration = DAY.saturating_mul(90);

@@ -3,6 +3,7 @@
 //! - [`overhead`] has the exact arithmetic of ESP in UDP: from a path MTU, the cipher's shape and the outer address
 //!   family to the inner MTU, and from there to the TCP MSS.
 //! - [`mtu`] finds the path MTU of each direction.
+//! - [`ladder`] says what to try in which order to reach the gateway, and what is blocked.
 //!
 //! Every algorithm takes `now` as an argument, says what to send (`poll_*`) and is told what happened (`handle_*`).
 //! [`defaults`] has each duration and budget with its reason.
@@ -10,5 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod defaults;
+pub mod ladder;
 pub mod mtu;
 pub mod overhead;
+pub mod time;

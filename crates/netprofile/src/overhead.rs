@@ -23,7 +23,8 @@ pub const IPV4_MIN_MTU: u16 = 68;
 pub const DEFAULT_PATH_MTU: u16 = 1500;
 
 /// Address family of the outer packets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4, without options.
     V4,
