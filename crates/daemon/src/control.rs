@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use evenkeel_ipc::{Cause, RequestError, Status};
-use evenkeel_ipsec::crypto::SigningKey;
+use evenkeel_ipsec::crypto::{SigningKey, UnixTime};
 use evenkeel_ipsec::ike::SignRequest;
 use evenkeel_platform::user::UserId;
 use evenkeel_tunnel::{Command, Event, GatewayPorts, TargetState, Tunnel, TunnelState};
@@ -152,7 +152,7 @@ impl<M: Machine> Control<M> {
             (self.seeds)().ok_or_else(|| RequestError::Internal { detail: "no randomness".to_owned() })?;
         self.log.belongs_to(Some(caller.user.clone()));
         tracing::info!(user = %caller.user, profile = %record.profile.name, "connecting");
-        let tunnel = Tunnel::new(engine.tunnel, seed, Instant::now());
+        let tunnel = Tunnel::new(engine.tunnel, seed, wall_clock(), Instant::now());
         let (ports, key) = (engine.ports, engine.key);
         self.connection = Some(Connection { user: caller.user, record, tunnel, ports, key, fault: None });
         self.tell_tunnel(Command::Connect);
@@ -320,6 +320,11 @@ impl<M: Machine> Control<M> {
             !matches!(connection.tunnel.status().state, TunnelState::Off | TunnelState::Failed)
         })
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn wall_clock() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 async fn until(at: Option<Instant>) {

@@ -8,19 +8,19 @@ mod resolver;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use evenkeel_datapath::{ChildSas, DataPlane, DataPlaneConfig, MssClamp, PeerAddress, PlaneDrop, PlaneEvent};
 use evenkeel_ipc::Cause;
-use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{ChildInstalled, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_netprofile::ladder::Transport;
 use evenkeel_platform::dns::DnsManager;
 use evenkeel_platform::routes::RouteManager;
 use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::{Tun, TunConfig};
 use evenkeel_profile::Host;
-use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, Transport, Way};
+use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, Way};
 use tokio::sync::mpsc;
 
 use crate::control::{Fault, Machine, MachineEvent};
@@ -98,8 +98,8 @@ impl Machine for LocalMachine {
         let Way { gateway, transport } = way;
         // A machine without a device need not ask anybody for anything.
         let result = self.ensure_device().and_then(|()| match transport {
-            Transport::Udp => self.paths.open_udp(path, gateway, ports),
-            Transport::Tcp { .. } => {
+            Transport::Udp4500 | Transport::Udp500 => self.paths.open_udp(path, gateway, ports),
+            Transport::Tcp4500 | Transport::Tcp443 | Transport::Tls443 | Transport::WireGuard => {
                 Err(Fault { error: PathError::Refused, cause: Cause::Unsupported { what: "tcp".to_owned() } })
             }
         });
@@ -279,9 +279,4 @@ async fn plane_event(plane: &mut Option<Plane>) -> PlaneEvent {
         },
         None => std::future::pending().await,
     }
-}
-
-/// Seconds since 1970, for certificates.
-fn wall_clock() -> UnixTime {
-    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

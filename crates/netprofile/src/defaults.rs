@@ -82,8 +82,9 @@ pub const MEMORY_LEAD: Duration = Duration::from_millis(500);
 /// No attempt comes later than this after the time that it would have without memory.
 pub const MEMORY_COST: Duration = Duration::from_secs(1);
 
-/// Silence shorter than this is not yet silence: two round trips to the far side of the Earth over a poor link.
-pub const SILENCE: Duration = Duration::from_secs(2);
+/// Silence shorter than this is not yet silence. It counts only beside an answer through something else over the same
+/// family, so the round trip is known to be shorter, and a first retransmission (half a second) has had its time.
+pub const SILENCE: Duration = Duration::from_millis(600);
 
 /// Fewer requests than this may all have been lost by chance.
 pub const REQUESTS_BEFORE_SILENCE: u32 = 2;

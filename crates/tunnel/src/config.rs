@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_ipsec::ike::ClientConfig;
-
-use crate::way::Transport;
+use evenkeel_netprofile::ladder::Transport;
 
 /// Configuration of a tunnel.
 #[derive(Clone)]
@@ -16,7 +15,7 @@ pub struct TunnelConfig {
     pub identify_by_address: bool,
     /// What the profile says about the inner network, over what the gateway says.
     pub overrides: Overrides,
-    /// What carries IKE and ESP where UDP does not get through, in order of preference.
+    /// What carries IKE and ESP where UDP does not get through.
     pub fallbacks: Vec<Transport>,
 }
 

@@ -6,16 +6,6 @@ use std::time::Duration;
 /// mapping after less than 30 s are rare; 20 s leaves room for one lost keepalive with few of them.
 pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// From one address of the gateway to the next (RFC 8305 §8: 250 ms is the recommended Connection Attempt Delay).
-pub const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-
-/// How long UDP has for an answer before streams are tried as well: longer than nearly every round trip, and shorter than
-/// people wait for without wondering.
-pub const STREAMS_AFTER: Duration = Duration::from_secs(1);
-
-/// From one stream to the next: a handshake of TCP and one of TLS on most ways.
-pub const STREAM_STAGGER: Duration = Duration::from_millis(500);
-
 /// How long UDP/4500 has for an answer before UDP/500 is asked as well: longer than most round trips, so that most
 /// connections leave no half-open IKE SA behind.
 pub const SECOND_PORT_AFTER: Duration = Duration::from_millis(300);

@@ -42,4 +42,4 @@ pub use event::{Activity, Command, Event, LinkId, OpenedPath, WakeReason};
 pub use inner::InnerNetwork;
 pub use state::{Status, TargetState, TunnelState};
 pub use tunnel::Tunnel;
-pub use way::{PathId, Transport, Way};
+pub use way::{PathId, Way};

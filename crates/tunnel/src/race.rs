@@ -7,7 +7,7 @@
 //! one NAT would reach. An answer on UDP/500 is held for a moment: the other, should it come, is the better one.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cause::Cause;
 use crate::defaults;
@@ -15,7 +15,10 @@ use crate::event::{OpenedPath, WakeReason};
 use crate::link::Link;
 use crate::way::{PathId, Way};
 use evenkeel_ipsec::ike::Failure;
+use evenkeel_ipsec::ike::defaults::{RETRANSMIT_FIRST, RETRANSMITS_CONNECTING};
 use evenkeel_ipsec::wire::Exchange;
+use evenkeel_netprofile::ladder::{Observation, Seen, Transport};
+use evenkeel_netprofile::overhead::Family;
 
 /// Ways that are being asked, and those whose turn is to come.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Race {
     /// In order of their time.
     pub(crate) pending: VecDeque<Start>,
     pub(crate) lanes: Vec<Lane>,
+    /// What was seen of those that are over.
+    pub(crate) observations: Vec<Observation>,
     /// The most telling of the failures so far.
     failure: Option<Cause>,
 }
@@ -38,12 +43,14 @@ pub(crate) struct Start {
 pub(crate) struct Lane {
     pub(crate) way: Way,
     pub(crate) path: PathId,
-    /// No answer from the system yet.
-    pub(crate) opening: bool,
+    /// Since when its paths are open.
+    pub(crate) opened: Option<Instant>,
     /// IKE_SA_INIT on the port that everything else goes to as well.
     pub(crate) direct: Option<Box<Link>>,
     /// IKE_SA_INIT on a port of its own.
     pub(crate) bare: Option<Bare>,
+    /// Whether that was answered, should it be over.
+    pub(crate) heard_500: bool,
     /// When that begins.
     pub(crate) bare_at: Option<(Instant, OpenedPath)>,
 }
@@ -161,21 +168,74 @@ impl Race {
     /// Takes the winner out. The others are left alone, and their ways may be asked again should it come to nothing.
     pub(crate) fn take(&mut self, index: usize, half: Half, now: Instant) -> Option<Box<Link>> {
         let lane = self.lanes.swap_remove(index);
+        self.observe(lane.way, Seen::IkeAnswered);
+        if lane.heard_bare() {
+            self.observe_port_500(lane.way, Seen::IkeAnswered);
+        }
         let link = match half {
             Half::Direct => lane.direct,
             Half::Bare => lane.bare.map(|bare| bare.link),
         };
-        for abandoned in self.lanes.drain(..) {
+        for abandoned in std::mem::take(&mut self.lanes) {
+            self.observe_silence(&abandoned, now);
             self.pending.push_front(Start { at: now, way: abandoned.way });
         }
         link
     }
 }
 
+impl Race {
+    /// Remembers what came of a way.
+    pub(crate) fn observe(&mut self, way: Way, seen: Seen) {
+        self.observations.push(Observation {
+            transport: way.transport,
+            family: Family::from(way.gateway),
+            seen,
+        });
+    }
+
+    fn observe_port_500(&mut self, way: Way, seen: Seen) {
+        self.observe(Way { transport: Transport::Udp500, ..way }, seen);
+    }
+
+    /// A lane has ended without an answer where everything but a first exchange goes.
+    pub(crate) fn observe_silence(&mut self, lane: &Lane, now: Instant) {
+        let Some(opened) = lane.opened else { return };
+        self.observe(lane.way, silence(now.saturating_duration_since(opened)));
+        if lane.heard_bare() {
+            self.observe_port_500(lane.way, Seen::IkeAnswered);
+        } else if lane.bare_began() {
+            let waited = now.saturating_duration_since(opened + defaults::SECOND_PORT_AFTER);
+            self.observe_port_500(lane.way, silence(waited));
+        }
+    }
+}
+
+/// The requests of a session that has waited so long: its retransmissions double from half a second.
+fn silence(waited: Duration) -> Seen {
+    let (mut requests, mut next) = (1, RETRANSMIT_FIRST);
+    let mut interval = RETRANSMIT_FIRST;
+    while next <= waited && requests < RETRANSMITS_CONNECTING + 1 {
+        requests += 1;
+        interval *= 2;
+        next += interval;
+    }
+    Seen::IkeSilent { waited, requests }
+}
+
 impl Lane {
+    /// Whether UDP/500 was answered.
+    fn heard_bare(&self) -> bool {
+        self.heard_500 || self.bare.as_ref().is_some_and(|bare| bare.hold != Hold::Unheard)
+    }
+
+    fn bare_began(&self) -> bool {
+        self.bare_at.is_none() && self.bare.is_some()
+    }
+
     /// Whether it is at its end.
     pub(crate) fn is_over(&self) -> bool {
-        !self.opening && self.direct.is_none() && self.bare.is_none() && self.bare_at.is_none()
+        self.opened.is_some() && self.direct.is_none() && self.bare.is_none() && self.bare_at.is_none()
     }
 }
 

@@ -10,9 +10,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel_ipsec::crypto::Rng;
+use evenkeel_ipsec::crypto::{Rng, UnixTime};
 use evenkeel_ipsec::ike::{ChildEnd, ChildSaInfo, IkeSaInfo, Path, Transmit};
 use evenkeel_ipsec::wire::KEEPALIVE;
+use evenkeel_netprofile::ladder::{Blockage, LastGood, Verdicts};
+use evenkeel_netprofile::time::UnixSeconds;
 
 use crate::backoff::Backoff;
 use crate::cause::Cause;
@@ -43,8 +45,12 @@ pub struct Tunnel {
     tried: Option<IpAddr>,
     /// The way that the session in use goes, or went last.
     way: Option<Way>,
-    /// The way along which the tunnel was last up.
-    last_good: Option<Way>,
+    /// What is known about this network.
+    verdicts: Verdicts,
+    blockage: Option<Blockage>,
+    last_good: Option<LastGood>,
+    /// The wall clock when the tunnel was made, and when that was.
+    clock: (UnixTime, Instant),
     /// What the owner has open.
     open_paths: BTreeSet<PathId>,
     /// Whether this wish has ever been fulfilled.
@@ -61,9 +67,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel that is off. `seed` must be fresh randomness.
+    /// A tunnel that is off. `seed` must be fresh randomness; `wall` is the wall clock at `now`.
     #[must_use]
-    pub fn new(config: TunnelConfig, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: TunnelConfig, seed: [u8; 32], wall: UnixTime, now: Instant) -> Self {
         Self {
             config,
             rng: Rng::from_seed(seed),
@@ -75,7 +81,10 @@ impl Tunnel {
             known: Vec::new(),
             tried: None,
             way: None,
+            verdicts: Verdicts::default(),
+            blockage: None,
             last_good: None,
+            clock: (wall, now),
             open_paths: BTreeSet::new(),
             backoff: Backoff::default(),
             ever_up: false,
@@ -223,6 +232,18 @@ impl Tunnel {
         self.phase.link().and(self.way)
     }
 
+    /// What this network lets through, as far as it was measured.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    /// What is in the way of the first choice, if something is.
+    #[must_use]
+    pub fn blockage(&self) -> Option<Blockage> {
+        self.blockage
+    }
+
     /// The IKE SA in use, once it is authenticated.
     #[must_use]
     pub fn ike_sa(&self) -> Option<IkeSaInfo> {
@@ -306,6 +327,11 @@ impl Tunnel {
             self.keepalive.sent(now);
         }
         self.transmits.extend(fresh);
+    }
+
+    fn wall_at(&self, now: Instant) -> UnixSeconds {
+        let (UnixTime(wall), then) = self.clock;
+        UnixSeconds(wall.saturating_add(now.saturating_duration_since(then).as_secs()))
     }
 
     fn next_id(&mut self) -> u64 {

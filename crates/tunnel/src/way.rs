@@ -3,21 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// What carries IKE and ESP.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Transport {
-    /// UDP encapsulation (RFC 3948), on the ports that the owner knows.
-    Udp,
-    /// TCP encapsulation (RFC 9329).
-    Tcp {
-        /// The gateway's port.
-        port: u16,
-        /// Whether the stream runs inside TLS (RFC 9329 Appendix A).
-        tls: bool,
-    },
-}
+use evenkeel_netprofile::ladder::Transport;
 
-/// One way to try: an address of the gateway and a transport.
+/// One way to try: an address of the gateway and what carries IKE and ESP there. UDP is always [`Transport::Udp4500`]: that
+/// a session may begin on UDP/500 is the race's own business.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Way {
     /// The gateway's address.
@@ -30,26 +19,8 @@ pub struct Way {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PathId(pub(crate) u64);
 
-impl Transport {
-    /// Whether this is what a network that lets everything through is used with.
-    #[must_use]
-    pub const fn is_fallback(self) -> bool {
-        !matches!(self, Self::Udp)
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Udp => f.write_str("UDP"),
-            Self::Tcp { port, tls: false } => write!(f, "TCP/{port}"),
-            Self::Tcp { port, tls: true } => write!(f, "TLS/{port}"),
-        }
-    }
-}
-
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} over {}", self.gateway, self.transport)
+        write!(f, "{} over {:?}", self.gateway, self.transport)
     }
 }

@@ -21,8 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::network::MARK;
-use super::wall_clock;
-use crate::control::Fault;
+use crate::control::{Fault, wall_clock};
 
 /// The longest datagram.
 const LONGEST: usize = 65_535;

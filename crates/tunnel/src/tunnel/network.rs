@@ -32,7 +32,7 @@ impl Tunnel {
         match result {
             Ok(()) => {
                 self.network = Network::Applied(Arc::clone(inner));
-                self.up_if_configured();
+                self.up_if_configured(now);
             }
             Err(error) => self.give_up(error.into(), now),
         }

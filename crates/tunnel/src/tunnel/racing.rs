@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use evenkeel_ipsec::ike::{ClientConfig, Failure, Path};
 use evenkeel_ipsec::wire::{Envelope, Exchange, Id};
+use evenkeel_netprofile::defaults::{FAMILY_STAGGER, REQUESTS_BEFORE_SILENCE, SILENCE};
+use evenkeel_netprofile::ladder::{Ladder, Ports, Seen, Transport, judge};
+use evenkeel_netprofile::overhead::Family;
 
 use super::Tunnel;
 use crate::cause::{Cause, PathError, Remedy, ResolveError};
@@ -16,7 +19,7 @@ use crate::keepalive::Keepalive;
 use crate::link::Link;
 use crate::phase::{Network, Phase};
 use crate::race::{Bare, Half, Hold, Lane, Race, Start};
-use crate::way::{PathId, Transport, Way};
+use crate::way::{PathId, Way};
 
 impl Tunnel {
     /// One race over the ways to the gateway, whose addresses are looked up first when none is known or they have failed
@@ -56,25 +59,20 @@ impl Tunnel {
         self.run_race(now);
     }
 
-    /// Every way with the time at which it is asked. UDP first, one address a quarter of a second after the other (RFC
-    /// 8305 §5); streams a second later, since they work almost everywhere and are worse; the way that worked last at
-    /// once.
+    /// Every way with the time at which it is asked: as the ladder has it, with further addresses of one family a Connection
+    /// Attempt Delay apart (RFC 8305 §5).
     fn starts(&self, now: Instant) -> Vec<Start> {
+        let families: Vec<Family> = self.known.iter().map(|address| Family::from(*address)).collect();
+        let transports: Vec<Transport> =
+            [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied()).collect();
+        let ladder = Ladder { ports: Ports::default(), families: &families, transports: &transports };
         let mut starts = Vec::new();
-        let mut at = now;
-        for &gateway in &self.known {
-            starts.push(Start { at, way: Way { gateway, transport: Transport::Udp } });
-            at += defaults::ADDRESS_STAGGER;
-        }
-        at = at.max(now + defaults::STREAMS_AFTER);
-        for &transport in &self.config.fallbacks {
-            for &gateway in &self.known {
-                starts.push(Start { at, way: Way { gateway, transport } });
-                at += defaults::STREAM_STAGGER;
+        for attempt in ladder.plan(&self.verdicts, self.last_good, self.wall_at(now)) {
+            let mut at = now + attempt.delay;
+            for &gateway in self.known.iter().filter(|address| Family::from(**address) == attempt.family) {
+                starts.push(Start { at, way: Way { gateway, transport: attempt.transport } });
+                at += FAMILY_STAGGER;
             }
-        }
-        if let Some(start) = starts.iter_mut().find(|start| Some(start.way) == self.last_good) {
-            start.at = now;
         }
         starts
     }
@@ -86,12 +84,14 @@ impl Tunnel {
             Err(error) => return self.path_failed(id, error, now),
         };
         let Phase::Racing(race) = &self.phase else { return };
-        let Some(index) = race.lanes.iter().position(|lane| lane.path == id && lane.opening) else { return };
+        let Some(index) = race.lanes.iter().position(|lane| lane.path == id && lane.opened.is_none()) else {
+            return;
+        };
         let direct = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
         if let Phase::Racing(race) = &mut self.phase
             && let Some(lane) = race.lanes.get_mut(index)
         {
-            lane.opening = false;
+            lane.opened = Some(now);
             lane.direct = Some(direct);
             lane.bare_at = (opened.init != opened.nat).then_some((now + defaults::SECOND_PORT_AFTER, opened));
         }
@@ -126,6 +126,7 @@ impl Tunnel {
         let Some(index) = race.lanes.iter().position(|lane| lane.path == id) else { return };
         let lane = race.lanes.swap_remove(index);
         tracing::info!(way = %lane.way, %error, "no path");
+        race.observe(lane.way, of_path(error));
         race.note(error.into());
         race.hasten(now);
         self.run_race(now);
@@ -181,13 +182,22 @@ impl Tunnel {
             self.open_paths.insert(path);
             self.events.push_back(Event::OpenPath { path, way });
             if let Phase::Racing(race) = &mut self.phase {
-                race.lanes.push(Lane { way, path, opening: true, direct: None, bare: None, bare_at: None });
+                race.lanes.push(Lane {
+                    way,
+                    path,
+                    opened: None,
+                    direct: None,
+                    bare: None,
+                    heard_500: false,
+                    bare_at: None,
+                });
             }
         }
         if let Phase::Racing(race) = &mut self.phase
             && race.is_over()
         {
             let race = mem::take(race);
+            self.judge(&race, now);
             let cause = race.into_cause_or(PathError::NoRoute.into());
             self.connecting_failed(cause, Race::default(), now);
         }
@@ -198,6 +208,7 @@ impl Tunnel {
         let mut race = mem::take(race);
         let Some(way) = race.lanes.get(index).map(|lane| lane.way) else { return };
         let Some(link) = race.take(index, half, now) else { return };
+        self.judge(&race, now);
         tracing::info!(%way, ?half, "the gateway answers");
         self.tried = Some(way.gateway);
         self.way = Some(way);
@@ -211,7 +222,8 @@ impl Tunnel {
         let Phase::Racing(race) = &mut self.phase else { return };
         for lane in &mut race.lanes {
             lane.direct.take_if(|link| link.id == id);
-            lane.bare.take_if(|bare| bare.link.id == id);
+            let bare = lane.bare.take_if(|bare| bare.link.id == id);
+            lane.heard_500 |= bare.is_some_and(|bare| bare.hold != Hold::Unheard);
         }
         let cause = Cause::from(failure);
         if cause.remedy() != Remedy::NextAddress {
@@ -220,7 +232,9 @@ impl Tunnel {
             return self.connecting_failed(cause, Race::default(), now);
         }
         race.note(cause);
-        race.lanes.retain(|lane| !lane.is_over());
+        for lane in race.lanes.extract_if(.., |lane| lane.is_over()).collect::<Vec<_>>() {
+            race.observe_silence(&lane, now);
+        }
         race.hasten(now);
         self.run_race(now);
     }
@@ -244,7 +258,26 @@ impl Tunnel {
         }
     }
 
+    /// What a race has shown about this network.
+    fn judge(&mut self, race: &Race, now: Instant) {
+        let judgement = judge(&race.observations, self.wall_at(now));
+        self.verdicts.merge(&judgement.verdicts);
+        self.blockage = judgement.blockage;
+        if let Some(blockage) = judgement.blockage {
+            tracing::warn!(?blockage, "this network does not let the first choice through");
+        }
+    }
+
     pub(super) fn pause(&mut self, now: Instant) {
         self.phase = Phase::ExpectRetry { at: now + self.backoff.next(&mut self.rng) };
+    }
+}
+
+/// What a path that can't be opened says about the way.
+fn of_path(error: PathError) -> Seen {
+    match error {
+        PathError::Closed | PathError::NotTheGateway => Seen::Refused,
+        PathError::Silent => Seen::IkeSilent { waited: SILENCE, requests: REQUESTS_BEFORE_SILENCE },
+        PathError::NoRoute | PathError::Refused | PathError::NoDataPlane => Seen::NotSent,
     }
 }

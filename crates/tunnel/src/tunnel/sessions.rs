@@ -7,6 +7,8 @@ use std::time::Instant;
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Failure};
 use evenkeel_ipsec::wire::{EspSpi, NotifyType};
+use evenkeel_netprofile::ladder::LastGood;
+use evenkeel_netprofile::overhead::Family;
 
 use super::Tunnel;
 use crate::cause::{Cause, Remedy};
@@ -105,7 +107,7 @@ impl Tunnel {
 
     /// Packets can flow and the system's network is configured: this is up.
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
-    pub(super) fn up_if_configured(&mut self) {
+    pub(super) fn up_if_configured(&mut self, now: Instant) {
         if !matches!(self.network, Network::Applied(_)) {
             return;
         }
@@ -114,7 +116,11 @@ impl Tunnel {
                 let works = link.path.nat.remote.ip();
                 self.known.retain(|address| *address != works);
                 self.known.insert(0, works);
-                self.last_good = self.way;
+                self.last_good = self.way.map(|way| LastGood {
+                    transport: way.transport,
+                    family: Family::from(way.gateway),
+                    at: self.wall_at(now),
+                });
                 self.ever_up = true;
                 self.cause = None;
                 self.phase = Phase::Up(link);
@@ -174,7 +180,7 @@ impl Tunnel {
         );
         self.events.push_back(Event::InstallChild(child));
         match role {
-            Role::InUse => self.in_use(),
+            Role::InUse => self.in_use(now),
             Role::Successor => self.switch_to_successor(now),
             Role::Lane(_) | Role::Leaving(_) => {}
         }
@@ -182,13 +188,13 @@ impl Tunnel {
 
     /// The session in use has a CHILD SA: the system's network can follow it.
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
-    fn in_use(&mut self) {
+    fn in_use(&mut self, now: Instant) {
         self.phase = match mem::replace(&mut self.phase, Phase::Off) {
             Phase::ExpectChild(_, link) => Phase::ExpectConfigured(link),
             other => other,
         };
         self.configure();
-        self.up_if_configured();
+        self.up_if_configured(now);
     }
 
     /// Traffic moves to the successor; the session that was in use takes its leave. Its CHILD SA goes on receiving until
@@ -214,7 +220,7 @@ impl Tunnel {
                 self.leave(*successor, now);
             }
         }
-        self.in_use();
+        self.in_use(now);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]

@@ -5,14 +5,13 @@ use std::time::Duration;
 use crate::world::{Setup, World, gateway};
 use evenkeel_ipsec::ike::Failure;
 use evenkeel_ipsec::wire::Exchange;
-use evenkeel_tunnel::{Cause, Command, Transport, TunnelState};
+use evenkeel_netprofile::ladder::{Blockage, Measured, Transport, Verdict};
+use evenkeel_tunnel::{Cause, Command, TunnelState};
 
-const TCP_4500: Transport = Transport::Tcp { port: 4500, tls: false };
-const TCP_443: Transport = Transport::Tcp { port: 443, tls: false };
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn with_streams() -> Setup {
-    Setup { fallbacks: vec![TCP_4500, TCP_443], ..Setup::default() }
+    Setup { fallbacks: vec![Transport::Tcp4500, Transport::Tcp443], ..Setup::default() }
 }
 
 /// Connects and says how long that took.
@@ -27,6 +26,10 @@ fn transport(world: &World) -> Transport {
     world.tunnel.way().unwrap().transport
 }
 
+fn verdict(measured: Option<Measured>) -> Option<Verdict> {
+    measured.map(|measured| measured.verdict)
+}
+
 fn opened(world: &World) -> Vec<&str> {
     world.trace.iter().filter_map(|line| line.strip_prefix("open ")).collect()
 }
@@ -36,9 +39,11 @@ fn an_open_network_costs_no_more_than_before() {
     let mut world = World::new(with_streams());
     // Two round trips of 40 ms.
     assert_eq!(time_to_up(&mut world), Duration::from_millis(80));
-    assert_eq!(transport(&world), Transport::Udp);
+    assert_eq!(transport(&world), Transport::Udp4500);
     assert_eq!(opened(&world), ["198.51.100.10"], "a stream was opened for nothing");
     assert_eq!(world.tunnel.ike_sa().unwrap().path.remote.port(), 4500);
+    assert_eq!(verdict(world.tunnel.verdicts().udp4500), Some(Verdict::Open));
+    assert_eq!(world.tunnel.blockage(), None);
     assert_eq!(world.half_open(), 0, "a half-open IKE SA was left behind");
 }
 
@@ -47,9 +52,15 @@ fn blocked_udp_4500_is_seen_by_the_answer_on_500_and_got_round() {
     let mut world = World::new(with_streams());
     world.blocked_udp.insert(4500);
     let took = time_to_up(&mut world);
-    assert_eq!(transport(&world), TCP_4500);
+    assert_eq!(transport(&world), Transport::Tcp4500);
     assert!(took < Duration::from_millis(800), "{took:?}");
     assert!(world.run_until(MINUTE, |world| world.open_paths() == 1), "paths are left open");
+    let verdicts = world.tunnel.verdicts();
+    assert_eq!(world.tunnel.blockage(), Some(Blockage::Udp4500Blocked));
+    assert_eq!(verdict(verdicts.udp4500), Some(Verdict::Blocked));
+    assert_eq!(verdict(verdicts.udp500), Some(Verdict::Open));
+    assert_eq!(verdict(verdicts.tcp4500), Some(Verdict::Open));
+    assert_eq!(verdict(verdicts.tcp443), None, "what was not measured has a verdict");
 }
 
 #[test]
@@ -58,9 +69,11 @@ fn where_no_udp_passes_the_first_stream_that_does_is_used() {
     world.blocked_udp.extend([500, 4500]);
     world.blocked.insert(4500);
     let took = time_to_up(&mut world);
-    assert_eq!(transport(&world), TCP_443);
+    assert_eq!(transport(&world), Transport::Tcp443);
     // One second for UDP, and a refusal moves the next stream forward.
     assert!(took < Duration::from_millis(1200), "{took:?}");
+    assert_eq!(world.tunnel.blockage(), Some(Blockage::UdpBlocked));
+    assert_eq!(verdict(world.tunnel.verdicts().tcp4500), Some(Verdict::Blocked));
 }
 
 #[test]
@@ -74,7 +87,7 @@ fn the_way_that_worked_is_asked_at_once_when_the_connection_is_lost() {
     let lost = world.now;
     assert!(world.run_until(MINUTE, World::is_up));
     assert!(world.now - lost < Duration::from_millis(200), "{:?}", world.now - lost);
-    assert_eq!(transport(&world), TCP_4500);
+    assert_eq!(transport(&world), Transport::Tcp4500);
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn a_gateway_that_begins_on_500_only_is_reached_all_the_same() {
     world.blocked.insert(4500);
     world.deaf_to_init_on_4500 = true;
     let took = time_to_up(&mut world);
-    assert_eq!(transport(&world), Transport::Udp);
+    assert_eq!(transport(&world), Transport::Udp4500);
     assert!(took < Duration::from_millis(800), "{took:?}");
 }
 

@@ -12,9 +12,10 @@ use evenkeel_ipsec::ike::{
     ResponderConfig, Session, SessionId, Timers,
 };
 use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_netprofile::ladder::Transport;
 use evenkeel_tunnel::{
     Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathId,
-    ResolveError, Status, Transport, Tunnel, TunnelConfig, TunnelState, Way,
+    ResolveError, Status, Tunnel, TunnelConfig, TunnelState, Way,
 };
 
 pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
@@ -121,7 +122,7 @@ impl World {
         let live = setup.addresses.iter().filter(|(_, alive)| *alive);
         Self {
             now,
-            tunnel: Tunnel::new(config, [setup.seed; 32], now),
+            tunnel: Tunnel::new(config, [setup.seed; 32], WALL, now),
             gateways: live.map(|(address, _)| (*address, responder(setup.seed, now))).collect(),
             trace: Vec::new(),
             statuses: Vec::new(),
@@ -346,15 +347,20 @@ impl World {
                 self.answer(Command::Resolved(self.resolver.clone()));
             }
             Event::OpenPath { path, way: Way { gateway, transport } } => {
-                self.trace.push(match transport {
-                    Transport::Udp => format!("open {gateway}"),
-                    Transport::Tcp { .. } => format!("open {gateway} {transport}"),
+                let udp = transport == Transport::Udp4500;
+                self.trace.push(if udp {
+                    format!("open {gateway}")
+                } else {
+                    format!("open {gateway} {transport:?}")
                 });
-                let result = match transport {
-                    _ if self.unroutable.contains(&gateway) => Err(PathError::NoRoute),
-                    Transport::Tcp { port, .. } if self.blocked.contains(&port) => Err(PathError::Closed),
-                    Transport::Tcp { port, .. } => Ok(stream(gateway, port)),
-                    Transport::Udp => Ok(opened(gateway)),
+                let result = if self.unroutable.contains(&gateway) {
+                    Err(PathError::NoRoute)
+                } else if udp {
+                    Ok(opened(gateway))
+                } else if self.blocked.contains(&port_of(transport)) {
+                    Err(PathError::Closed)
+                } else {
+                    Ok(stream(gateway, port_of(transport)))
                 };
                 if result.is_ok() {
                     self.paths.insert(path);
@@ -447,6 +453,14 @@ fn stream(gateway: IpAddr, port: u16) -> OpenedPath {
         framing: Framing::NonEspMarker,
     };
     OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
+}
+
+fn port_of(transport: Transport) -> u16 {
+    match transport {
+        Transport::Tcp4500 => 4500,
+        Transport::Tcp443 | Transport::Tls443 => 443,
+        Transport::Udp4500 | Transport::Udp500 | Transport::WireGuard => panic!("not a stream"),
+    }
 }
 
 fn strip(framing: Framing, payload: Vec<u8>) -> Vec<u8> {
