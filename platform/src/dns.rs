@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Unsupported, journal::JournalError};
 
 #[cfg_attr(target_os = "linux", path = "dns/linux.rs")]
-#[cfg_attr(target_os = "macos", path = "dns/macos.rs")]
-#[cfg_attr(windows, path = "dns/windows.rs")]
+#[cfg_attr(any(target_os = "macos", windows), path = "dns/unsupported.rs")]
 mod sys;
 
 /// What name resolution is to look like while a tunnel is up.

@@ -5,8 +5,7 @@ use std::io;
 use crate::Unsupported;
 
 #[cfg_attr(target_os = "linux", path = "net_events/linux.rs")]
-#[cfg_attr(target_os = "macos", path = "net_events/macos.rs")]
-#[cfg_attr(windows, path = "net_events/windows.rs")]
+#[cfg_attr(any(target_os = "macos", windows), path = "net_events/unsupported.rs")]
 mod sys;
 
 /// One change. It says what to look at again, not what is true: several may follow one another fast.

@@ -9,8 +9,7 @@ use std::{
 use crate::{Unsupported, journal::JournalError};
 
 #[cfg_attr(target_os = "linux", path = "routes/linux.rs")]
-#[cfg_attr(target_os = "macos", path = "routes/macos.rs")]
-#[cfg_attr(windows, path = "routes/windows.rs")]
+#[cfg_attr(any(target_os = "macos", windows), path = "routes/unsupported.rs")]
 mod sys;
 
 /// What the network of this machine is to look like while a tunnel is up.

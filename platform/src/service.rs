@@ -5,8 +5,7 @@ use std::io;
 use crate::Unsupported;
 
 #[cfg_attr(target_os = "linux", path = "service/linux.rs")]
-#[cfg_attr(target_os = "macos", path = "service/macos.rs")]
-#[cfg_attr(windows, path = "service/windows.rs")]
+#[cfg_attr(any(target_os = "macos", windows), path = "service/unsupported.rs")]
 mod sys;
 
 /// Why the service manager cannot be told.

@@ -1,4 +1,4 @@
-//! Not there yet.
+//! Where the network is not watched yet: macOS, Windows.
 #![expect(clippy::unused_async, reason = "the same items as on systems where they wait")]
 
 use super::{NetEvent, NetEventsError};

@@ -1,4 +1,4 @@
-//! Not there yet: the service control manager.
+//! Where the service manager is not spoken to yet: macOS's launchd, Windows' service control manager.
 
 use super::ServiceError;
 use crate::Unsupported;

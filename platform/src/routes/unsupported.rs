@@ -1,4 +1,4 @@
-//! Not there yet.
+//! Where routes are not set yet: macOS, Windows.
 #![expect(clippy::unused_async, reason = "the same items as on systems where they wait")]
 
 use std::path::PathBuf;
