@@ -80,7 +80,7 @@ impl UdpSocket {
     /// # Errors
     /// When there is no route to `peer`.
     pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        self.0.connect(peer)
+        self.0.std().connect(peer)
     }
 
     /// The address that it is bound to; once connected, the address that its packets carry.
@@ -88,7 +88,7 @@ impl UdpSocket {
     /// # Errors
     /// When the system does not say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.0.std().local_addr().map(canonical)
     }
 
     /// The peer it is connected to.
@@ -96,7 +96,7 @@ impl UdpSocket {
     /// # Errors
     /// When it is not connected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        self.0.std().peer_addr().map(canonical)
     }
 
     /// What it can do, as far as is known by now.
@@ -125,7 +125,7 @@ impl UdpSocket {
     /// # Errors
     /// When the system has no descriptor left.
     pub fn try_clone_std(&self) -> io::Result<std::net::UdpSocket> {
-        self.0.try_clone_std()
+        self.0.std().try_clone()
     }
 
     /// Sends one datagram, to the connected peer if `to` is `None`.
@@ -133,7 +133,7 @@ impl UdpSocket {
     /// # Errors
     /// As the system says; [`io::ErrorKind::WouldBlock`] when its buffer is full.
     pub fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        self.0.send(datagram, to)
+        send_one(self.0.std(), datagram, to)
     }
 
     /// Sends datagrams of `stride` bytes that stand back to back; the last may be shorter. At most
@@ -226,6 +226,15 @@ impl Default for ReceiveBatch {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn send_one(socket: &std::net::UdpSocket, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+    match to {
+        Some(to) => socket.send_to(datagram, to),
+        // macOS refuses an address on a connected socket.
+        None => socket.send(datagram),
+    }
+    .map(|_| ())
 }
 
 /// IPv4 in the form that comes out of IPv6 sockets is IPv4.

@@ -56,16 +56,8 @@ impl Socket {
         })
     }
 
-    pub(super) fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        self.socket.connect(peer)
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr().map(canonical)
-    }
-
-    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr().map(canonical)
+    pub(super) fn std(&self) -> &UdpSocket {
+        &self.socket
     }
 
     pub(super) fn abilities(&self) -> UdpAbilities {
@@ -86,18 +78,6 @@ impl Socket {
     pub(super) fn coalesce_received(&self) {
         let granted = self.offload && setsockopt(&self.socket, sockopt::UdpGroSegment, &true).is_ok();
         self.coalescing.store(granted, Relaxed);
-    }
-
-    pub(super) fn try_clone_std(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone()
-    }
-
-    pub(super) fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        match to {
-            Some(to) => self.socket.send_to(datagram, to),
-            None => self.socket.send(datagram),
-        }
-        .map(|_| ())
     }
 
     pub(super) fn send_train(

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use super::{ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical};
+use super::{ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical, send_one};
 use crate::wakeup::{Interest, Wakeup, wait};
 
 /// Trains of one call.
@@ -48,16 +48,8 @@ impl Socket {
         Ok(this)
     }
 
-    pub(super) fn connect(&self, peer: SocketAddr) -> io::Result<()> {
-        self.socket.connect(peer)
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr().map(canonical)
-    }
-
-    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr().map(canonical)
+    pub(super) fn std(&self) -> &UdpSocket {
+        &self.socket
     }
 
     pub(super) fn abilities(&self) -> UdpAbilities {
@@ -80,19 +72,6 @@ impl Socket {
             let granted = self.state.set_gro((&self.socket).into(), true).is_ok();
             self.coalescing.store(granted, Relaxed);
         }
-    }
-
-    pub(super) fn try_clone_std(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone()
-    }
-
-    pub(super) fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        match to {
-            Some(to) => self.socket.send_to(datagram, to),
-            // macOS refuses an address on a connected socket.
-            None => self.socket.send(datagram),
-        }
-        .map(|_| ())
     }
 
     pub(super) fn send_train(
@@ -133,7 +112,7 @@ impl Socket {
         to: Option<SocketAddr>,
     ) -> io::Result<()> {
         if segments == 1 {
-            return self.send(bytes, to);
+            return send_one(&self.socket, bytes, to);
         }
         let destination = match to {
             Some(to) => to,
