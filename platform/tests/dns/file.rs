@@ -4,6 +4,7 @@ use std::{
 };
 
 use evenkeel_platform::dns::{DnsBackend, DnsError, DnsOutcome};
+use nix::sys::stat::{Mode, umask};
 
 use crate::{Machine, names, plan};
 
@@ -34,6 +35,18 @@ async fn a_plain_file_is_replaced_and_comes_back_as_the_same_inode() {
     assert_eq!((after.ino(), after.mode(), after.mtime()), (before.ino(), before.mode(), before.mtime()));
     assert_eq!(names(&machine.etc("")), ["resolv.conf"]);
     assert_eq!(names(machine.state.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn all_may_read_what_is_written_whatever_the_umask_is() {
+    let machine = Machine::new();
+    fs::write(machine.etc("resolv.conf"), HOME).unwrap();
+    // Of the whole process; for the other tests it changes nothing that they look at.
+    let before = umask(Mode::from_bits_truncate(0o077));
+    let applied = machine.dns().apply(&plan(true)).await;
+    umask(before);
+    let _ = applied.unwrap();
+    assert_eq!(fs::metadata(machine.etc("resolv.conf")).unwrap().mode() & 0o777, 0o644);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -80,7 +80,9 @@ impl FileChange {
     fn rename_in(&self, contents: &[u8]) -> io::Result<()> {
         self.remove(NEW)?;
         let staged = self.etc.join(NEW);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&staged)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&staged)?;
+        // Every program resolves names. A mode given to `open` would lose what the umask takes.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(staged, self.path())
