@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::dirs::write_private;
 
@@ -32,6 +32,16 @@ pub enum JournalError {
     },
 }
 
+/// Version of the files that this build writes and reads. What another one meant is not guessed at.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    entry: T,
+}
+
 /// One journal file, holding one `T` while something on the machine is changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -46,9 +56,7 @@ impl Journal {
     /// What a process before us left, if it did.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, JournalError> {
         match fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|source| JournalError::Malformed { path: self.path.clone(), source }),
+            Ok(bytes) => parse(&bytes).map(Some).map_err(|source| self.malformed(source)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(self.io(source)),
         }
@@ -56,8 +64,8 @@ impl Journal {
 
     /// Replaces the journal. On return it is on disk: what it lists may be done.
     pub(crate) fn write<T: Serialize>(&self, entry: &T) -> Result<(), JournalError> {
-        let bytes = serde_json::to_vec_pretty(entry)
-            .map_err(|source| JournalError::Malformed { path: self.path.clone(), source })?;
+        let bytes = serde_json::to_vec_pretty(&Versioned { version: VERSION, entry })
+            .map_err(|source| self.malformed(source))?;
         write_private(&self.path, &bytes).map_err(|source| self.io(source))
     }
 
@@ -76,5 +84,53 @@ impl Journal {
 
     fn io(&self, source: io::Error) -> JournalError {
         JournalError::Io { path: self.path.clone(), source }
+    }
+
+    fn malformed(&self, source: serde_json::Error) -> JournalError {
+        JournalError::Malformed { path: self.path.clone(), source }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let Versioned { version, entry } = serde_json::from_slice(bytes)?;
+    if version == VERSION {
+        Ok(entry)
+    } else {
+        Err(serde::de::Error::custom(format_args!("it is of version {version}, not {VERSION}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Changed {
+        name: String,
+        was: Vec<u8>,
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_until_it_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(dir.path(), "a.journal");
+        assert_eq!(journal.read::<Changed>().unwrap(), None);
+        let changed = Changed { name: "x".into(), was: vec![0, 255] };
+        journal.write(&changed).unwrap();
+        assert_eq!(journal.read().unwrap(), Some(changed));
+        journal.clear().unwrap();
+        assert_eq!(journal.read::<Changed>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_journal_of_another_version_or_of_none_is_not_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(dir.path(), "a.journal");
+        for text in
+            [r#"{"version":2,"name":"x","was":[]}"#, r#"{"name":"x","was":[]}"#, r#"{"version":1}"#, "{"]
+        {
+            fs::write(dir.path().join("a.journal"), text).unwrap();
+            assert!(matches!(journal.read::<Changed>(), Err(JournalError::Malformed { .. })), "{text}");
+        }
     }
 }

@@ -34,7 +34,6 @@ pub(super) struct DnsManager {
 /// What is changed where. Also the journal's form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AppliedDns {
-    version: u32,
     change: Change,
 }
 
@@ -45,8 +44,6 @@ enum Change {
     Resolvconf(ResolvconfEntry),
     File(FileChange),
 }
-
-const JOURNAL_VERSION: u32 = 1;
 
 impl AppliedDns {
     pub(super) fn backend(&self) -> DnsBackend {
@@ -128,7 +125,7 @@ impl DnsManager {
 
     async fn choose(&self, plan: &DnsPlan) -> Result<(AppliedDns, Option<Resolved>), DnsError> {
         let root = &self.system.root;
-        let applied = |change| AppliedDns { version: JOURNAL_VERSION, change };
+        let applied = |change| AppliedDns { change };
         if asks_resolved(root)
             && let Some(resolved) = Resolved::find(self.system.bus.as_deref()).await
         {

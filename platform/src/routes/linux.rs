@@ -46,14 +46,11 @@ pub(super) struct RouteManager {
 /// What was changed, in the order of the changes. Also the journal's form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Applied {
-    version: u32,
     /// Tells this run of the kernel: with another one everything listed here is gone.
     boot: String,
     interface: Interface,
     changes: Vec<Change>,
 }
-
-const JOURNAL_VERSION: u32 = 1;
 
 impl RouteManager {
     pub(super) fn new(state_dir: PathBuf) -> Result<Self, RouteError> {
@@ -85,7 +82,7 @@ impl RouteManager {
         self.recover().await?;
         let (interface, found) = self.netlink.interface(&plan.interface).await?;
         let changes = change::changes(plan, &found)?;
-        let applied = Applied { version: JOURNAL_VERSION, boot: boot_id(), interface, changes };
+        let applied = Applied { boot: boot_id(), interface, changes };
         self.journal.write(&applied)?;
         for (done, change) in applied.changes.iter().enumerate() {
             if let Err(error) = self.netlink.make(&applied.interface, change).await {
