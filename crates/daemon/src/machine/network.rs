@@ -1,5 +1,6 @@
 //! Routes and DNS, changed by one task, one order after another.
 
+use std::fmt::Display;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,10 +107,10 @@ impl Network {
             }
             self.revert().await;
         }
-        let routes = bounded(self.routes.apply(&plan)).await.map_err(of_routes)?;
+        let routes = made(self.routes.apply(&plan), self.routes.recover()).await.map_err(of_routes)?;
         let dns = match dns_plan {
             None => None,
-            Some(dns_plan) => match bounded(self.dns.apply(&dns_plan)).await {
+            Some(dns_plan) => match made(self.dns.apply(&dns_plan), self.dns.recover()).await {
                 Ok(applied) => Some((dns_plan, applied)),
                 Err(error) => {
                     self.applied = Some(InForce { plan, routes, dns: None });
@@ -173,6 +174,20 @@ enum Bounded<E> {
     Failed(#[from] E),
 }
 
+/// Makes a change. One that was given up half way is undone: no name server of a tunnel that is not there stays behind.
+async fn made<T, U, E: Display>(
+    change: impl Future<Output = Result<T, E>>,
+    undo: impl Future<Output = Result<U, E>>,
+) -> Result<T, Bounded<E>> {
+    let result = bounded(change).await;
+    if matches!(result, Err(Bounded::Late))
+        && let Err(error) = bounded(undo).await
+    {
+        tracing::error!(%error, "a change that was given up half way could not be undone");
+    }
+    result
+}
+
 async fn bounded<T, E>(change: impl Future<Output = Result<T, E>>) -> Result<T, Bounded<E>> {
     match timeout(PATIENCE, change).await {
         Ok(result) => result.map_err(Bounded::Failed),
@@ -203,5 +218,36 @@ fn of_dns(error: Bounded<DnsError>) -> Fault<ConfigureError> {
             let cause = Cause::DnsFailed { detail: error.to_string() };
             Fault { error: ConfigureError::Dns, cause }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_up_half_way_is_undone_and_nothing_else_is() {
+        let undone = Cell::new(false);
+        let undo = || async {
+            undone.set(true);
+            Ok::<(), &str>(())
+        };
+        assert!(matches!(made(async { Ok(7) }, undo()).await, Ok(7)));
+        // What failed has undone itself.
+        let failed = made(async { Err::<(), _>("no") }, undo()).await;
+        assert!(matches!(failed, Err(Bounded::Failed("no"))));
+        assert!(!undone.get());
+
+        let late = made(pending::<Result<(), &str>>(), undo()).await;
+        assert!(matches!(late, Err(Bounded::Late)));
+        assert!(undone.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn undoing_is_bounded_too() {
+        let late = made(pending::<Result<(), &str>>(), pending::<Result<(), &str>>()).await;
+        assert!(matches!(late, Err(Bounded::Late)));
     }
 }
