@@ -10,7 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use evenkeel_datapath::{ChildSas, DataPlane, DataPlaneConfig, MssClamp, PeerAddress, PlaneDrop, PlaneEvent};
+use evenkeel_datapath::{
+    ChildSas, DataPlane, DataPlaneConfig, EventSink, MssClamp, PeerAddress, PlaneDrop, PlaneEvent,
+};
 use evenkeel_ipc::Cause;
 use evenkeel_ipsec::ike::{ChildInstalled, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
@@ -36,6 +38,9 @@ const FIRST_MTU: u16 = 1280;
 /// Events of the packet threads that wait for the control task. IKE is a handful of messages; more is a flood, and is
 /// lost as in any full receive buffer.
 const PLANE_EVENTS: usize = 256;
+/// Places among them that IKE messages, which anyone may send, leave free for what the threads say themselves. That is
+/// a few events a second at most, and some of it is said once: that a thread has stopped, that sequence numbers run low.
+const RESERVED_EVENTS: usize = 64;
 
 /// This machine.
 pub struct LocalMachine {
@@ -238,17 +243,27 @@ impl LocalMachine {
 
 impl Plane {
     fn start(tun: Tun, socket: UdpSocket) -> Result<Self, Fault<PathError>> {
-        let (sender, events) = mpsc::channel(PLANE_EVENTS);
-        let config = DataPlaneConfig {
-            mss: MssClamp::for_mtu(FIRST_MTU),
-            events: Box::new(move |event| drop(sender.try_send(event))),
-        };
+        let (sink, events) = event_queue();
+        let config = DataPlaneConfig { mss: MssClamp::for_mtu(FIRST_MTU), events: sink };
         let plane = DataPlane::start(tun, socket, config).map_err(|error| Fault {
             error: PathError::NoDataPlane,
             cause: Cause::DataPlaneFailed { detail: error.to_string() },
         })?;
         Ok(Self { plane, events, activity: ActivityLog::default() })
     }
+}
+
+/// Where the packet threads put their events, and where the control task finds them.
+fn event_queue() -> (EventSink, mpsc::Receiver<PlaneEvent>) {
+    let (sender, events) = mpsc::channel(PLANE_EVENTS);
+    let sink = move |event| {
+        let outside = matches!(event, PlaneEvent::Control { .. });
+        if !outside || sender.capacity() > RESERVED_EVENTS {
+            // Full even so, or closed: nobody is listening.
+            let _ = sender.try_send(event);
+        }
+    };
+    (Box::new(sink), events)
 }
 
 /// By our name, or by the system's choice where another has it.
@@ -278,5 +293,25 @@ async fn plane_event(plane: &mut Option<Plane>) -> PlaneEvent {
             None => std::future::pending().await,
         },
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_ike_messages_does_not_drown_what_the_threads_say() {
+        let (sink, mut events) = event_queue();
+        let address = "192.0.2.1:4500".parse().unwrap();
+        for _ in 0..10 * PLANE_EVENTS {
+            sink(PlaneEvent::Control { from: address, to: address, message: Vec::new() });
+        }
+        sink(PlaneEvent::SequenceLow { spi_in: EspSpi(1) });
+        sink(PlaneEvent::Stopped(io::ErrorKind::NotFound.into()));
+        let said: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        assert_eq!(said.len(), PLANE_EVENTS - RESERVED_EVENTS + 2);
+        assert!(matches!(said[said.len() - 2], PlaneEvent::SequenceLow { .. }));
+        assert!(matches!(said[said.len() - 1], PlaneEvent::Stopped(_)));
     }
 }
