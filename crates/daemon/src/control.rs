@@ -162,6 +162,11 @@ impl<M: Machine> Control<M> {
     fn disconnect(&mut self, caller: &Caller) -> Result<(), RequestError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         permit(caller, Action::EndConnectionOf(&connection.user)).map_err(|_| RequestError::NotPermitted)?;
+        // A wish that waits for the end of this connection is taken back by whoever may end what would come of it.
+        let may_end = |wish: &mut Wish| permit(caller, Action::EndConnectionOf(&wish.caller.user)).is_ok();
+        if let Some(Wish { reply, .. }) = self.next.take_if(may_end) {
+            drop(reply.send(Err(RequestError::Cancelled)));
+        }
         tracing::info!(user = %caller.user, "disconnecting");
         self.tell_tunnel(Command::Disconnect);
         Ok(())

@@ -168,6 +168,9 @@ pub enum RequestError {
         /// The profile it uses.
         active: ProfileName,
     },
+    /// Somebody asked to disconnect before it was done.
+    #[error("cancelled")]
+    Cancelled,
     /// More profiles, clients or requests than the daemon takes.
     #[error("too many")]
     LimitReached,

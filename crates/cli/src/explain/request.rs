@@ -50,6 +50,9 @@ pub(crate) fn request_error(error: &RequestError) -> Failure {
                 "Disconnect it first: evenkeel disconnect",
             ),
         ),
+        RequestError::Cancelled => {
+            (Exit::Cancelled, Explanation::new("Cancelled.", "Somebody asked to disconnect meanwhile.", ""))
+        }
         RequestError::LimitReached => (
             Exit::Other,
             Explanation::new(

@@ -34,6 +34,30 @@ async fn a_wish_to_connect_while_going_down_is_fulfilled_once_down() {
 }
 
 #[tokio::test]
+async fn who_disconnects_takes_back_a_wish_to_connect_that_waits() {
+    let daemon = Daemon::start();
+    *daemon.strings.restores_slowly.lock().unwrap() = true;
+    let mut alice = daemon.connected(ALICE, "Lab").await;
+    alice.perform(Request::Disconnect).await.unwrap();
+    // One wish can wait: when one of two is told so, the other waits.
+    let (mut first, mut second) = (daemon.client(ALICE).await, daemon.client(ALICE).await);
+    let mut wishes = [Box::pin(first.perform(connect("Corp"))), Box::pin(second.perform(connect("Corp")))];
+    let [one, other] = &mut wishes;
+    let (told, waiting) = tokio::select! {
+        told = &mut *one => (told, other),
+        told = &mut *other => (told, one),
+    };
+    assert!(matches!(told, Err(ClientError::Refused(RequestError::Busy { .. }))), "{told:?}");
+
+    alice.perform(Request::Disconnect).await.unwrap();
+    let taken_back = waiting.await;
+    assert!(matches!(taken_back, Err(ClientError::Refused(RequestError::Cancelled))), "{taken_back:?}");
+    daemon.strings.say(MachineEvent::Unconfigured);
+    assert_eq!(wait_for(&mut alice, State::Off).await.target, Target::Disconnected);
+    assert_eq!(daemon.strings.journal().iter().filter(|done| **done == "resolve").count(), 1);
+}
+
+#[tokio::test]
 async fn what_the_machine_cannot_do_is_the_cause() {
     let refused = Cause::RoutesFailed { detail: "not today".into() };
     let daemon = Daemon::start();

@@ -29,6 +29,7 @@ async fn ask(client: &mut Client<DuplexStream>, request: Request) -> Verdict {
             RequestError::ProfileInUse { .. } => InUse,
             other @ (RequestError::ProfileUnusable { .. }
             | RequestError::SecretNeeded { .. }
+            | RequestError::Cancelled
             | RequestError::LimitReached
             | RequestError::Internal { .. }) => panic!("{other}"),
         },

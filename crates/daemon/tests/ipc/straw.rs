@@ -43,6 +43,8 @@ pub(crate) struct Strings {
     pub(crate) journal: Mutex<Vec<&'static str>>,
     /// How configuring the network ends.
     pub(crate) configure: Mutex<Option<Fault<ConfigureError>>>,
+    /// That the network takes its time to be restored: until a test says [`MachineEvent::Unconfigured`].
+    pub(crate) restores_slowly: Mutex<bool>,
     /// How opening a path ends.
     pub(crate) open: Mutex<Option<Fault<PathError>>>,
     /// Something for the control task to hear.
@@ -141,7 +143,9 @@ impl Machine for StrawMachine {
 
     fn unconfigure(&mut self) {
         self.strings.note("unconfigure");
-        self.queue.push_back(MachineEvent::Unconfigured);
+        if !*self.strings.restores_slowly.lock().unwrap() {
+            self.queue.push_back(MachineEvent::Unconfigured);
+        }
     }
 
     fn activity(&mut self) -> Activity {
