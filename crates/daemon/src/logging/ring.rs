@@ -60,7 +60,8 @@ impl LogRing {
     }
 
     /// The layer that fills this ring.
-    pub(super) fn layer<S: Subscriber>(&self) -> impl Layer<S> + use<S> {
+    #[must_use]
+    pub fn layer<S: Subscriber>(&self) -> impl Layer<S> + use<S> {
         RingLayer(self.clone())
     }
 

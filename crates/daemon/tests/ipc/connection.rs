@@ -4,8 +4,9 @@ use evenkeel_daemon::control::{Fault, MachineEvent};
 use evenkeel_ipc::{Cause, ClientError, Request, RequestError, State, Target};
 use evenkeel_profile::{Secret, SecretKind, Secrets};
 use evenkeel_tunnel::{ConfigureError, PathError};
+use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::straw::{ALICE, BOB, Daemon, connect, name, profile, wait_for};
+use crate::straw::{ALICE, BOB, Daemon, caller, connect, name, profile, wait_for};
 
 #[tokio::test]
 async fn the_network_is_configured_after_the_sa_and_restored_before_off() {
@@ -167,6 +168,10 @@ async fn a_profile_that_the_engine_cannot_use_is_refused_by_its_key() {
 #[tokio::test]
 async fn the_log_during_a_connection_is_its_users() {
     let daemon = Daemon::start();
+    let logger = tracing_subscriber::registry().with(daemon.log.layer());
+    let _logging = tracing::subscriber::set_default(logger);
     daemon.connected(ALICE, "Lab").await;
-    assert!(daemon.log.tail(&crate::straw::caller(BOB), 100).is_empty());
+    let read_by = |uid| daemon.log.tail(&caller(uid), 100);
+    assert!(read_by(ALICE).iter().any(|line| line.text.starts_with("connecting")));
+    assert!(read_by(BOB).is_empty());
 }
