@@ -86,6 +86,20 @@ impl Profiles {
             .ok_or(ProfilesError::NotFound)
     }
 
+    /// The profile that the caller means when asking to change it: the one that [`find`](Self::find) gives, unless only
+    /// administrators may change that and a profile of the caller's own hides behind it.
+    ///
+    /// # Errors
+    /// As for `find`.
+    pub fn find_to_change(&self, caller: &Caller, name: &ProfileName) -> Result<&Record, ProfilesError> {
+        let found = self.find(caller, name)?;
+        let own = || self.store.find(&Ownership::User(caller.user.clone()), name);
+        Ok(match permit(caller, Action::Change(&found.owner)) {
+            Ok(()) => found,
+            Err(_) => own().unwrap_or(found),
+        })
+    }
+
     /// The profile of exactly this owner and name, if there is one. To be asked before [`import`](Self::import).
     #[must_use]
     pub fn of(&self, owner: &Ownership, name: &ProfileName) -> Option<&Record> {
@@ -128,7 +142,7 @@ impl Profiles {
     /// # Errors
     /// When the caller may not, or the document can't be deleted.
     pub fn remove(&mut self, caller: &Caller, name: &ProfileName) -> Result<RecordId, ProfilesError> {
-        let record = self.find(caller, name)?;
+        let record = self.find_to_change(caller, name)?;
         permit(caller, Action::Change(&record.owner))?;
         let (id, account) = (record.id, self.account(&record.owner).clone());
         self.store.remove(id)?;
@@ -308,6 +322,20 @@ mod tests {
         assert!(matches!(removed, Err(ProfilesError::Denied(Denied::NeedsAdministrator))));
         profiles.remove(&user(0), &name("Corp")).unwrap();
         assert!(machine.documents().is_empty());
+    }
+
+    #[test]
+    fn a_profile_that_a_managed_one_of_its_name_hides_can_still_be_removed() {
+        let machine = Machine::new();
+        let (mut profiles, _) = machine.start();
+        let own_id =
+            profiles.import(&user(1000), own(1000), profile("Corp", "192.0.2.9"), &psk("mine")).unwrap();
+        profiles.import(&user(0), Ownership::Managed, profile("Corp", "192.0.2.1"), &psk("corp")).unwrap();
+        assert_eq!(gateway_and_psk(&profiles, 1000, "Corp"), ("192.0.2.1".into(), "corp".into()));
+        assert_eq!(profiles.remove(&user(1000), &name("Corp")).unwrap(), own_id);
+        let again = profiles.remove(&user(1000), &name("Corp"));
+        assert!(matches!(again, Err(ProfilesError::Denied(Denied::NeedsAdministrator))));
+        assert_eq!(profiles.list(&user(1000)).count(), 1);
     }
 
     #[test]

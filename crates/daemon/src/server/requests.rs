@@ -91,7 +91,7 @@ impl Services {
     async fn remove(self: &Arc<Self>, caller: &Caller, name: ProfileName) -> Result<Response, RequestError> {
         let active = self.control.active().await?;
         self.with_profiles(caller, move |profiles, caller| {
-            let record = profiles.find(caller, &name).map_err(|error| refusal(error, &name))?;
+            let record = profiles.find_to_change(caller, &name).map_err(|error| refusal(error, &name))?;
             not_in_use(active.as_ref(), record)?;
             profiles.remove(caller, &name).map_err(|error| refusal(error, &name))?;
             Ok(Response::Done)
