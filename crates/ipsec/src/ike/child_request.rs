@@ -121,14 +121,8 @@ impl Established {
             self.child_refused(common, &request, error, now);
             return Ok(());
         }
-        let (built, nonce_r) = match self.build_requested(common, carrier, &request, payloads, now) {
-            Ok(built) => built,
-            Err(failure) => {
-                // The peer has installed something that we cannot use: only a fresh start is safe.
-                self.queue_close(common, now);
-                return Err(failure);
-            }
-        };
+        // If this fails the peer has installed something that we cannot use: only a fresh start is safe.
+        let (built, nonce_r) = self.build_requested(common, carrier, &request, payloads, now)?;
         if request.deleted.contains(&built.info.spi_out) {
             if let Some(old) = request.rekeys.and_then(|spi_in| self.children.get_mut(&spi_in))
                 && old.state == ChildState::Rekeying

@@ -14,7 +14,8 @@ use super::session::{Common, Phase, Step};
 use super::timers::{Earliest, WakeReason};
 use crate::crypto::Group;
 use crate::wire::{
-    DecodeError, Envelope, EspSpi, Exchange, Id, IkeSpi, NotifyType, Payload, Protocol, TrafficSelector,
+    DecodeError, Delete, Envelope, EspSpi, Exchange, Id, IkeSpi, NotifyType, Payload, Protocol,
+    TrafficSelector,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -182,7 +183,10 @@ impl Established {
             }
             Incoming::Response { payloads, request } => {
                 self.last_inbound = now;
-                self.on_response(common, carrier, payloads, request, now)?;
+                if let Err(failure) = self.on_response(common, carrier, payloads, request, now) {
+                    self.part(common, &failure);
+                    return Err(failure);
+                }
             }
         }
         Ok(Phase::Established(self))
@@ -256,6 +260,14 @@ impl Established {
             }
             Task::CreateChild(child) => self.on_child_response(common, carrier, *child, &payloads, now),
             Task::RekeyIke(ike) => self.on_ike_rekey_response(common, carrier, *ike, &payloads, now),
+        }
+    }
+
+    /// The session ends by a failure of its own. The peer may hold SAs that we can't use, so it is told, without
+    /// waiting for its answer. One IKE SA can't be reached: that which a rekey has just created for the peer alone.
+    fn part(&mut self, common: &mut Common, failure: &Failure) {
+        if !matches!(failure, Failure::LocalClose) {
+            self.current.parting_request(&mut common.out, &[Payload::Delete(Delete::Ike)]);
         }
     }
 
@@ -349,7 +361,10 @@ impl Established {
         if self.closing.is_some_and(|at| at <= now) {
             return Err(Failure::LocalClose);
         }
-        self.children_timeout(common, now)?;
+        if let Err(failure) = self.children_timeout(common, now) {
+            self.part(common, &failure);
+            return Err(failure);
+        }
         if self.ike_rekey_at.is_some_and(|at| at <= now) {
             self.ike_rekey_at = None;
             self.intend(Intent::RekeyIke);

@@ -81,13 +81,7 @@ impl Established {
             });
             return Ok(());
         }
-        let (new, nonce_r) = match self.rekeyed_sa(common, carrier, &request, payloads, now) {
-            Ok(new) => new,
-            Err(failure) => {
-                self.queue_close(common, now);
-                return Err(failure);
-            }
-        };
+        let (new, nonce_r) = self.rekeyed_sa(common, carrier, &request, payloads, now)?;
         let own_spi = new.own_spi();
         let ours_lowest = request.nonce.as_slice().min(nonce_r.as_slice());
         match request.collision {

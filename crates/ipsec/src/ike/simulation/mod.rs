@@ -7,6 +7,7 @@ mod certificates;
 mod collisions;
 mod eap;
 mod handshakes;
+mod hostile;
 mod ledger;
 mod pair;
 mod rekeys;
