@@ -207,15 +207,24 @@ impl Established {
     }
 
     fn child_refused(&mut self, common: &mut Common, request: &ChildRequest, error: &Notify, now: Instant) {
+        if let Some(old_spi) = request.rekeys {
+            if let Some(collision) = &request.collision {
+                // The peer's rekey stands, ours is void. The peer's DELETE of the old SA makes us send on the new one.
+                self.retire_child(old_spi, collision.created);
+                return;
+            }
+            let Some(old) = self.children.get_mut(&old_spi) else { return };
+            if !matches!(old.state, ChildState::Rekeying) {
+                return;
+            }
+            old.state = ChildState::Installed;
+        }
         if error.kind == NotifyType::InvalidKePayload
             && let &[high, low] = error.data.as_slice()
             && let Some(group) = Group::from_id(u16::from_be_bytes([high, low]))
             && common.esp.groups().contains(&group)
             && request.key_exchange.as_ref().is_some_and(|own| own.group() != group)
         {
-            if let Some(old) = request.rekeys.and_then(|spi_in| self.children.get_mut(&spi_in)) {
-                old.state = ChildState::Installed;
-            }
             self.request_child(common, request.rekeys, Some(group), now);
             return;
         }
@@ -223,22 +232,13 @@ impl Established {
             common.events.push_back(Event::ChildRefused(error.kind));
             return;
         };
-        if let Some(collision) = &request.collision {
-            // The peer's rekey stands, ours is void. The peer's DELETE of the old SA makes us send on the new one.
-            self.retire_child(old_spi, collision.created);
-            return;
-        }
-        let Some(old) = self.children.get_mut(&old_spi) else { return };
-        if !matches!(old.state, ChildState::Rekeying) {
-            return;
-        }
-        old.state = ChildState::Installed;
         if error.kind == NotifyType::ChildSaNotFound {
             // RFC 7296 §2.25: silently deleted, and created from scratch.
             self.drop_child(common, old_spi, ChildEnd::Lost);
             self.intents.push_back(Intent::NewChild);
             return;
         }
+        let Some(old) = self.children.get_mut(&old_spi) else { return };
         let jitter = common.out.rng.u64() % 1000;
         old.rekey_at = Some(if error.kind == NotifyType::TemporaryFailure {
             let wait = defaults::TEMPORARY_FAILURE_RETRY;

@@ -1,9 +1,14 @@
 //! Peers that answer what they must not, and ask for more than is good.
 
 use super::*;
+use crate::crypto::{EspProposals, Group};
 use crate::ike::{Failure, Faults};
 use crate::wire::NotifyType;
 use std::time::Duration;
+
+fn esp(text: &str) -> EspProposals {
+    EspProposals(vec![text.parse().unwrap()])
+}
 
 /// Runs until the client has failed and its last words have arrived.
 fn ends(pair: &mut Pair) -> bool {
@@ -37,4 +42,40 @@ fn a_gateway_that_refuses_to_rekey_until_the_end_is_told_of_the_end() {
     assert!(ends(&mut pair));
     assert!(matches!(pair.client_failure, Some(Failure::RekeyRefused)));
     assert!(matches!(pair.responder_failure, Some(Failure::PeerClosed)), "it was told");
+}
+
+#[test]
+fn invalid_ke_in_a_collision_leaves_the_peers_rekey_in_force() {
+    let options = Options { esp: esp("aes256gcm16-x25519-ecp256"), ..Options::psk(72) };
+    let mut pair = Pair::new(Options { responder_esp: esp("aes256gcm16-ecp256"), ..options });
+    pair.connect();
+    let now = pair.now;
+    pair.held = [true; 2];
+    let spi = pair.client_plane.inbound.keys().next().copied().expect("a CHILD SA");
+    pair.client.rekey_child(spi, now);
+    let spi = pair.responder_plane.inbound.keys().next().copied().expect("a CHILD SA");
+    pair.with_peer(|session| session.rekey_child(spi, now));
+    pair.run_for(Duration::from_millis(20));
+    pair.release();
+    pair.run_for(Duration::from_secs(30));
+    let removed: Vec<_> = pair.client_events.iter().filter(|e| e.starts_with("ChildRemoved")).collect();
+    assert_eq!(removed.len(), 1, "{removed:?}");
+    assert!(removed[0].contains("Replaced"), "{removed:?}");
+    assert_eq!(pair.client_plane.installed, 2, "there is one new CHILD SA");
+    assert_eq!(pair.client.children().next().and_then(|child| child.group), Some(Group::P256));
+}
+
+#[test]
+fn invalid_ke_for_a_child_sa_that_is_being_deleted_does_not_bring_it_back() {
+    let options = Options { esp: esp("aes256gcm16-x25519-ecp256"), ..Options::psk(73) };
+    let mut pair = Pair::new(Options { responder_esp: esp("aes256gcm16-ecp256"), ..options });
+    pair.connect();
+    let now = pair.now;
+    let spi = pair.client_plane.inbound.keys().next().copied().expect("a CHILD SA");
+    pair.client.rekey_child(spi, now);
+    pair.client.delete_child(spi, now);
+    pair.run_for(Duration::from_secs(30));
+    assert_eq!(pair.client.children().count(), 0, "{:?}", pair.client_events);
+    assert_eq!(pair.client_plane.installed, 1);
+    assert!(pair.client_events.iter().any(|event| event.contains("LocalDeleted")));
 }
