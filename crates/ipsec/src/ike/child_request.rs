@@ -21,6 +21,8 @@ pub(super) struct ChildRequest {
     pub spi_in: EspSpi,
     nonce: Vec<u8>,
     key_exchange: Option<KeyExchange>,
+    /// Whether the group is the one that an INVALID_KE_PAYLOAD asked for: no second one is heeded.
+    regrouped: bool,
     ts_local: Vec<TrafficSelector>,
     ts_remote: Vec<TrafficSelector>,
     /// The peer's rekey of the same CHILD SA, which we answered in the meantime.
@@ -57,6 +59,7 @@ impl Established {
             None => None,
         };
         let offered = common.esp.groups();
+        let regrouped = group.is_some();
         // The group that worked last time is the one least likely to cost a round trip.
         let preferred = group.or(old.as_ref().and_then(|old| old.info.group)).or(Some(self.ike_group()));
         let group = preferred.filter(|group| offered.contains(group)).or(offered.first().copied());
@@ -75,6 +78,7 @@ impl Established {
             spi_in: random_spi(rng),
             nonce: random_nonce(rng),
             key_exchange,
+            regrouped,
             ts_local,
             ts_remote,
             collision: None,
@@ -224,6 +228,7 @@ impl Established {
             && let Some(group) = Group::from_id(u16::from_be_bytes([high, low]))
             && common.esp.groups().contains(&group)
             && request.key_exchange.as_ref().is_some_and(|own| own.group() != group)
+            && !request.regrouped
         {
             self.request_child(common, request.rekeys, Some(group), now);
             return;

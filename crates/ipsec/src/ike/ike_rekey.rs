@@ -18,6 +18,8 @@ pub(super) struct IkeRekeyRequest {
     spi: IkeSpi,
     nonce: Vec<u8>,
     key_exchange: KeyExchange,
+    /// Whether the group is the one that an INVALID_KE_PAYLOAD asked for: no second one is heeded.
+    regrouped: bool,
     /// The peer's rekey of the same IKE SA, which we answered in the meantime.
     pub collision: Option<IkeCollision>,
 }
@@ -33,11 +35,12 @@ pub(super) struct IkeCollision {
 impl Established {
     /* CREATE_CHILD_SA { SA, Ni, KEi } --> */
     pub(super) fn request_ike_rekey(&mut self, common: &mut Common, group: Option<Group>, now: Instant) {
+        let regrouped = group.is_some();
         let group = group.unwrap_or(self.ike_group());
         let rng = &mut common.out.rng;
         let Ok(key_exchange) = KeyExchange::generate(group, rng) else { return };
-        let request =
-            IkeRekeyRequest { spi: random_spi(rng), nonce: random_nonce(rng), key_exchange, collision: None };
+        let (spi, nonce) = (random_spi(rng), random_nonce(rng));
+        let request = IkeRekeyRequest { spi, nonce, key_exchange, regrouped, collision: None };
         let payloads = [
             Payload::Sa(common.ike.to_wire(Spi::Ike(request.spi))),
             Payload::Nonce(request.nonce.clone()),
@@ -67,6 +70,7 @@ impl Established {
                 && let Some(group) = Group::from_id(u16::from_be_bytes([high, low]))
                 && common.ike.groups().contains(&group)
                 && group != request.key_exchange.group()
+                && !request.regrouped
             {
                 self.request_ike_rekey(common, Some(group), now);
                 return Ok(());

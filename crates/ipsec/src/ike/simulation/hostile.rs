@@ -79,3 +79,43 @@ fn invalid_ke_for_a_child_sa_that_is_being_deleted_does_not_bring_it_back() {
     assert_eq!(pair.client_plane.installed, 1);
     assert!(pair.client_events.iter().any(|event| event.contains("LocalDeleted")));
 }
+
+#[test]
+fn a_peer_that_wants_ever_another_group_is_refused_after_the_first() {
+    for ike in [false, true] {
+        let both = "aes256gcm16-x25519-ecp256";
+        let mut options = Options { esp: esp(both), ..Options::psk(74) };
+        options.ike.0 = vec!["aes256gcm16-prfsha256-x25519-ecp256".parse().unwrap()];
+        options.responder_ike = options.ike.clone();
+        let mut pair = Pair::new(options);
+        pair.connect();
+        let now = pair.now;
+        pair.held = [true; 2];
+        if ike {
+            pair.client.rekey_ike(now);
+        } else {
+            let spi = pair.client_plane.inbound.keys().next().copied().expect("a CHILD SA");
+            pair.client.rekey_child(spi, now);
+        }
+        let failed = |pair: &Pair| pair.client_events.iter().any(|event| event.starts_with("RekeyFailed"));
+        let mut rounds = 0;
+        while rounds < 10 && !failed(&pair) {
+            rounds += 1;
+            // The request is on its way; the responder takes the other group only.
+            let group = if rounds % 2 == 1 { "ecp256" } else { "x25519" };
+            pair.with_peer(|session| {
+                session.common.esp = esp(&format!("aes256gcm16-{group}"));
+                session.common.ike.0 = vec![format!("aes256gcm16-prfsha256-{group}").parse().unwrap()];
+            });
+            pair.run_for(Duration::from_millis(20));
+            for to_responder in [true, false] {
+                pair.release_direction(to_responder);
+                pair.held[usize::from(!to_responder)] = true;
+                pair.run_for(Duration::from_millis(20));
+                pair.held = [true; 2];
+            }
+        }
+        assert_eq!(rounds, 2, "one change of group is heeded: {:?}", pair.client_events);
+        assert!(pair.client_failure.is_none());
+    }
+}
