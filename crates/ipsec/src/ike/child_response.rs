@@ -46,6 +46,10 @@ impl Established {
             return Err(refuse(NotifyType::TemporaryFailure));
         }
         let rekeys = match payloads.notifies(NotifyType::RekeySa).next() {
+            // A replaced one is the peer's to delete; one that never does must not make us hold ever more.
+            Some(_) if self.children.len() >= 2 * defaults::MAX_CHILDREN => {
+                return Err(refuse(NotifyType::TemporaryFailure));
+            }
             Some(notify) => Some(self.rekey_target(notify, sa)?),
             None if self.children.len() >= defaults::MAX_CHILDREN => {
                 return Err(refuse(NotifyType::NoAdditionalSas));

@@ -73,7 +73,8 @@ pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Nonce length. RFC 7296 §2.10 asks for at least half the PRF's key size; 32 suits all of ours.
 pub const NONCE_LEN: usize = 32;
 
-/// CHILD SAs kept for one session, replaced ones included: a peer that opens more is refused.
+/// CHILD SAs of one session, replaced ones included, from which on the peer may open no more. It may rekey each of
+/// these, and so there may be twice as many for a while; then a rekey is refused too.
 pub const MAX_CHILDREN: usize = 32;
 
 /// AUTH_LIFETIME (RFC 4478): re-authentication starts when this share of the lifetime has passed.

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::crypto::{EspProposals, Group};
-use crate::ike::{Failure, Faults};
-use crate::wire::NotifyType;
+use crate::ike::payloads::Payloads;
+use crate::ike::session::Phase;
+use crate::ike::{Failure, Faults, defaults};
+use crate::wire::{EspSpi, Notify, NotifyType, Payload, Protocol, Spi};
 use std::time::Duration;
 
 fn esp(text: &str) -> EspProposals {
@@ -118,4 +120,44 @@ fn a_peer_that_wants_ever_another_group_is_refused_after_the_first() {
         assert_eq!(rounds, 2, "one change of group is heeded: {:?}", pair.client_events);
         assert!(pair.client_failure.is_none());
     }
+}
+
+#[test]
+fn rekeys_without_deletes_do_not_pile_up_child_sas() {
+    let mut pair = Pair::new(Options::psk(75));
+    pair.connect();
+    let now = pair.now;
+    let crate::ike::Session { common, phase: Phase::Established(state) } = &mut pair.client else {
+        panic!("established")
+    };
+    let carrier = state.current.own_spi();
+    let mut newest = state.children.values().next().expect("a CHILD SA").info.spi_out;
+    let mut refused = 0;
+    for n in 0..1000 {
+        let own = EspSpi(0x1000 + n);
+        let (ts_local, ts_remote) = state.policy.clone();
+        /* <-- CREATE_CHILD_SA { N(REKEY_SA), SA, Ni, TSi, TSr } */
+        let request = Payloads::sort(vec![
+            Payload::Notify(Notify {
+                protocol: Protocol::Esp,
+                spi: Spi::Esp(newest),
+                kind: NotifyType::RekeySa,
+                data: Vec::new(),
+            }),
+            Payload::Sa(common.esp.to_wire(Spi::Esp(own))),
+            Payload::Nonce(vec![7; 32]),
+            Payload::TsI(ts_remote),
+            Payload::TsR(ts_local),
+        ]);
+        let answer = state.answer_child(common, carrier, &request.unwrap(), now);
+        match Payloads::sort(answer).unwrap().error() {
+            None => newest = own,
+            Some(error) => {
+                assert_eq!(error.kind, NotifyType::TemporaryFailure);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(state.children.len(), 2 * defaults::MAX_CHILDREN);
+    assert_eq!(refused, 1001 - 2 * defaults::MAX_CHILDREN);
 }
