@@ -101,17 +101,28 @@ impl ExpectInitResponse {
         common.out.queue.push_back(self.init_path.frame(&self.request));
     }
 
-    fn restart(mut self, common: &mut Common, now: Instant) -> Step {
+    /// Sends the request anew, with what a response has asked for. `change` is not called any more once the restarts
+    /// are used up: whoever forges responses can use them up, but not keep a good one from being taken.
+    fn restart(
+        mut self: Box<Self>,
+        common: &mut Common,
+        now: Instant,
+        change: impl FnOnce(&mut Self, &mut Rng) -> Result<(), Failure>,
+    ) -> Step {
         self.restarts_left = match self.restarts_left.checked_sub(1) {
             Some(left) => left,
-            None => return Err(Failure::ProtocolViolation("IKE_SA_INIT goes round in circles")),
+            None => {
+                let failure = Failure::ProtocolViolation("IKE_SA_INIT goes round in circles");
+                return Ok(self.doubt(failure, now));
+            }
         };
+        change(&mut self, &mut common.out.rng)?;
         self.retransmits_left = self.config.timers.retransmits_connecting;
         self.interval = self.config.timers.retransmit_first;
         self.next_at = now + self.interval;
         self.doubtful = None;
         self.send(common);
-        Ok(Phase::ExpectInitResponse(Box::new(self)))
+        Ok(Phase::ExpectInitResponse(self))
     }
 
     pub(super) fn handle(
@@ -146,8 +157,11 @@ impl ExpectInitResponse {
             if cookie.data.is_empty() || cookie.data.len() > 64 {
                 return Ok(self.doubt(Failure::ProtocolViolation("a COOKIE has 1 to 64 octets"), now));
             }
-            self.cookie = Some(cookie.data.clone());
-            return self.restart(common, now);
+            let cookie = cookie.data.clone();
+            return self.restart(common, now, |state, _| {
+                state.cookie = Some(cookie);
+                Ok(())
+            });
         }
         if let Some(error) = payloads.error() {
             return self.refused(common, error, now);
@@ -171,7 +185,7 @@ impl ExpectInitResponse {
         self.regrouped && payloads.error().is_some_and(wants_ours)
     }
 
-    fn refused(mut self: Box<Self>, common: &mut Common, error: &Notify, now: Instant) -> Step {
+    fn refused(self: Box<Self>, common: &mut Common, error: &Notify, now: Instant) -> Step {
         if error.kind != NotifyType::InvalidKePayload {
             let failure = if error.kind == NotifyType::NoProposalChosen {
                 Failure::NoProposalChosen
@@ -187,11 +201,11 @@ impl ExpectInitResponse {
         let group = Group::from_id(wanted).filter(|group| self.config.ike.groups().contains(group));
         match group {
             // Only a group that we proposed: anything else would be a downgrade by whoever sent this.
-            Some(group) if group != self.key_exchange.group() => {
-                self.key_exchange = KeyExchange::generate(group, &mut common.out.rng)?;
-                self.regrouped = true;
-                self.restart(common, now)
-            }
+            Some(group) if group != self.key_exchange.group() => self.restart(common, now, |state, rng| {
+                state.key_exchange = KeyExchange::generate(group, rng)?;
+                state.regrouped = true;
+                Ok(())
+            }),
             Some(_) | None => Ok(self.doubt(Failure::InvalidKe(wanted), now)),
         }
     }

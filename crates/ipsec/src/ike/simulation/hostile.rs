@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::crypto::{EspProposals, Group};
-use crate::ike::payloads::Payloads;
+use crate::ike::payloads::{Payloads, status};
 use crate::ike::session::Phase;
-use crate::ike::{Failure, Faults, defaults};
-use crate::wire::{EspSpi, Notify, NotifyType, Payload, Protocol, Spi};
+use crate::ike::{Failure, Faults, Framing, Path, defaults};
+use crate::wire::{
+    Envelope, EspSpi, Exchange, Header, IkeSpi, MessageId, Notify, NotifyType, Payload, Protocol, Spi,
+    encode_message,
+};
 use std::time::Duration;
 
 fn esp(text: &str) -> EspProposals {
@@ -160,4 +163,35 @@ fn rekeys_without_deletes_do_not_pile_up_child_sas() {
     }
     assert_eq!(state.children.len(), 2 * defaults::MAX_CHILDREN);
     assert_eq!(refused, 1001 - 2 * defaults::MAX_CHILDREN);
+}
+
+#[test]
+fn forged_cookies_use_up_the_restarts_but_not_the_handshake() {
+    let mut pair = Pair::new(Options::psk(76));
+    let mut request = pair.client.poll_transmit().expect("IKE_SA_INIT");
+    let Header { spi_i, .. } = Envelope::parse(&request.payload).unwrap().header;
+    let path = Path { local: request.path.local, remote: request.path.remote, framing: Framing::Bare };
+    let header = Header {
+        spi_i,
+        spi_r: IkeSpi::ZERO,
+        exchange: Exchange::IkeSaInit,
+        initiator: false,
+        response: true,
+        message_id: MessageId(0),
+    };
+    for n in 0..20 {
+        let forged = encode_message(&header, &[status(NotifyType::Cookie, vec![n; 8])]);
+        pair.client.handle_datagram(path, &forged, pair.now);
+        while let Some(newer) = pair.client.poll_transmit() {
+            request = newer;
+        }
+        assert!(pair.client.poll_event().is_none(), "cookie {n} ended it");
+    }
+    // The genuine responder answers the last request, which carries a cookie that it never asked for.
+    let to_responder = Path { local: path.remote, remote: path.local, framing: Framing::Bare };
+    pair.responder.handle_datagram(to_responder, &request.payload, pair.now);
+    let answer = pair.responder.poll_transmit().expect("answered");
+    pair.client.handle_datagram(path, &answer.payload, pair.now);
+    let next = pair.client.poll_transmit().expect("IKE_AUTH");
+    assert_eq!(next.path.framing, Framing::NonEspMarker);
 }
