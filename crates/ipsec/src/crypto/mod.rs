@@ -22,6 +22,7 @@ mod sk;
 mod suite;
 mod transform;
 
+pub(crate) use certificate::same_name;
 pub use certificate::{
     CertificateCheck, CertificateError, PeerRole, TrustAnchorError, TrustAnchors, UnixTime, VerifiedPeer,
     certificate_ids, subject_dn,

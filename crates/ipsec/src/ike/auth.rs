@@ -18,7 +18,8 @@ use super::payloads::{Payloads, status};
 use super::sa::{IkeSa, Task};
 use super::session::{Common, Phase, Step};
 use crate::crypto::{
-    CertificateCheck, HashAlgorithm, PeerRole, Secret, TrustAnchors, VerifyPolicy, choose_auth, verify_auth,
+    CertificateCheck, HashAlgorithm, PeerRole, Secret, TrustAnchors, VerifyPolicy, choose_auth, same_name,
+    verify_auth,
 };
 use crate::eap::{EapAction, EapPeer};
 use crate::wire::{Cert, ConfigAttribute, ConfigPayload, ConfigType, Exchange, Id, NotifyType, Payload, Spi};
@@ -331,10 +332,12 @@ impl Certified<'_> {
     }
 }
 
-/// Whether two identities are the same: names without regard to case, everything else to the octet.
+/// Whether two identities are the same: names without regard to case, distinguished names without regard to how
+/// their strings are encoded, everything else to the octet.
 fn same_identity(a: &Id, b: &Id) -> bool {
     match (a, b) {
         (Id::Fqdn(a), Id::Fqdn(b)) | (Id::Email(a), Id::Email(b)) => a.eq_ignore_ascii_case(b),
+        (Id::Dn(a), Id::Dn(b)) => a == b || same_name(a, b),
         (a, b) => a == b,
     }
 }
@@ -406,4 +409,24 @@ fn configuration_reply(payloads: &Payloads) -> Configuration {
         }
     }
     configuration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distinguished_name_is_the_same_however_its_strings_are_encoded() {
+        const PRINTABLE_STRING: u8 = 0x13;
+        const UTF8_STRING: u8 = 0x0c;
+        let Ok(Id::Dn(typed)) = "O=Example, CN=Gateway".parse() else { panic!("a distinguished name") };
+        let from = if typed.contains(&UTF8_STRING) { UTF8_STRING } else { PRINTABLE_STRING };
+        let to = PRINTABLE_STRING ^ UTF8_STRING ^ from;
+        let sent: Vec<u8> = typed.iter().map(|octet| if *octet == from { to } else { *octet }).collect();
+        assert_ne!(sent, typed);
+        assert!(same_identity(&Id::Dn(typed.clone()), &Id::Dn(sent.clone())));
+        let Ok(other) = "O=Example, CN=Another".parse() else { panic!("a distinguished name") };
+        assert!(!same_identity(&other, &Id::Dn(sent)));
+        assert!(!same_identity(&Id::KeyId(typed.clone()), &Id::Dn(typed)));
+    }
 }

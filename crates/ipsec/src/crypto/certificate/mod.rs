@@ -35,6 +35,7 @@ use webpki::{
 pub use anchors::{TrustAnchorError, TrustAnchors};
 pub use error::CertificateError;
 use fields::Fields;
+pub(crate) use name::equal as same_name;
 
 use crate::wire::Id;
 

@@ -7,7 +7,7 @@ use x509_cert::name::{Name, RelativeDistinguishedName};
 /// Whether two DER Names are the same: as many RDNs in the same order, each with the same attributes. Strings count
 /// equal regardless of their type, of case and of surplus spaces; other values must be identical. False if either can't
 /// be read or is empty.
-pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     let (Ok(a), Ok(b)) = (Name::from_der(a), Name::from_der(b)) else {
         return false;
     };
