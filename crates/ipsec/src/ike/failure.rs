@@ -14,7 +14,7 @@ pub enum Failure {
     #[error("the peer deleted the IKE SA")]
     PeerClosed,
     /// A request stayed unanswered while connecting.
-    #[error("no answer to {exchange:?} on UDP port {port}")]
+    #[error("no answer to {exchange} on UDP port {port}")]
     NoResponse {
         /// The exchange that stayed unanswered.
         exchange: Exchange,

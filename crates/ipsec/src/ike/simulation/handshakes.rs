@@ -189,6 +189,8 @@ fn a_silent_gateway_is_given_up_on() {
         Pair::new(Options { network: Network { loss: 1000, ..Network::default() }, ..Options::psk(6) });
     assert!(pair.run_until(Duration::from_secs(60), |pair| pair.client_failure.is_some()));
     assert!(matches!(pair.client_failure, Some(Failure::NoResponse { port: 500, .. })));
+    let said = pair.client_failure.as_ref().map(ToString::to_string);
+    assert_eq!(said.as_deref(), Some("no answer to IKE_SA_INIT on UDP port 500"));
     assert!(pair.now - pair.start < Duration::from_secs(17));
 }
 
