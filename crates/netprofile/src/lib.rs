@@ -4,6 +4,7 @@
 //!   family to the inner MTU, and from there to the TCP MSS.
 //! - [`mtu`] finds the path MTU of each direction.
 //! - [`ladder`] says what to try in which order to reach the gateway, and what is blocked.
+//! - [`portal`] judges whether a captive portal stands in the way.
 //!
 //! Every algorithm takes `now` as an argument, says what to send (`poll_*`) and is told what happened (`handle_*`).
 //! [`defaults`] has each duration and budget with its reason.
@@ -14,4 +15,5 @@ pub mod defaults;
 pub mod ladder;
 pub mod mtu;
 pub mod overhead;
+pub mod portal;
 pub mod time;
