@@ -50,6 +50,8 @@ pub(crate) fn faults(faults: &IkeFaults, auth_lifetime: Option<Duration>) -> ike
         no_tfc: faults.no_tfc,
         auth_lifetime,
         no_fragmentation: faults.no_fragmentation,
+        no_mobike: faults.no_mobike,
+        reject_update: notify(faults.reject_update),
         no_signature_hashes: faults.no_signature_hashes,
     }
 }

@@ -273,6 +273,7 @@ fn config() -> ClientConfig {
         request_ipv4: false,
         request_ipv6: false,
         initial_contact: false,
+        mobike: true,
         timers: Timers::default(),
         fragment_size: 1280,
         legacy_sha1: false,

@@ -334,6 +334,8 @@ impl EngineClient {
             | Event::RekeyFailed(_)
             | Event::ChildRefused(_)
             | Event::PathChanged(_)
+            | Event::Migrated { .. }
+            | Event::MigrationRefused { .. }
             | Event::ReauthenticationDue { .. } => {}
         }
     }
@@ -394,6 +396,7 @@ pub fn config(local_id: &str, auth: LocalAuth, peer_auth: PeerAuth) -> anyhow::R
         request_ipv4: true,
         request_ipv6: true,
         initial_contact: false,
+        mobike: true,
         timers: Timers::default(),
         fragment_size: 1280,
         legacy_sha1: false,

@@ -62,6 +62,7 @@ impl Engine {
             ts_local,
             ts_remote,
             initial_contact: false,
+            mobike: true,
             timers: timers(profile),
             fragment_size: defaults::FRAGMENT_SIZE,
             legacy_sha1: profile.legacy,

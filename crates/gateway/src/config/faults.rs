@@ -33,12 +33,16 @@ pub struct IkeFaults {
     pub reject_ike_rekey: Option<ErrorNotify>,
     /// Answer the first CHILD SA's negotiation with this error.
     pub reject_child: Option<ErrorNotify>,
-    /// Do not answer empty INFORMATIONAL requests, which DPD consists of.
+    /// Do not answer INFORMATIONAL requests that are empty or hold nothing but NAT detection: DPD and path tests.
     pub ignore_dpd: bool,
     /// Do not answer any request on an established IKE SA.
     pub ignore_requests: bool,
     /// Do not announce IKE fragmentation (RFC 7383).
     pub no_fragmentation: bool,
+    /// Do not agree on MOBIKE (RFC 4555). Concerns clients that connect from then on.
+    pub no_mobike: bool,
+    /// Answer a client's change of address with this error, and go on sending to the old one.
+    pub reject_update: Option<ErrorNotify>,
     /// Do not announce signature hashes, as gateways older than RFC 7427.
     pub no_signature_hashes: bool,
 }

@@ -326,8 +326,11 @@ impl Gateway {
                 info!(session, cause = %failure, "session closed");
                 self.remove_children(id);
             }
-            // The responder signs by itself, and does not re-authenticate.
-            Event::SignAuth(_) | Event::ReauthenticationDue { .. } => {
+            // The responder signs by itself, does not re-authenticate, and follows instead of migrating.
+            Event::SignAuth(_)
+            | Event::ReauthenticationDue { .. }
+            | Event::Migrated { .. }
+            | Event::MigrationRefused { .. } => {
                 debug!(session, "an event that concerns clients only");
             }
         }

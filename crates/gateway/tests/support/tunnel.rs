@@ -76,6 +76,7 @@ pub fn client_config(auth: LocalAuth, peer_auth: PeerAuth) -> ClientConfig {
         request_ipv4: true,
         request_ipv6: true,
         initial_contact: false,
+        mobike: true,
         timers: Timers::default(),
         fragment_size: 1280,
         legacy_sha1: false,
@@ -278,7 +279,10 @@ impl TunnelClient {
             Event::IkeRekeyed(_) => self.ike_rekeys += 1,
             Event::Closed(failure) => self.closed = Some(failure),
             Event::ReauthenticationDue { .. } => self.reauthentication_due = true,
-            Event::Established(_) | Event::PathChanged(_) => {}
+            Event::Established(_)
+            | Event::PathChanged(_)
+            | Event::Migrated { .. }
+            | Event::MigrationRefused { .. } => {}
         }
     }
 }

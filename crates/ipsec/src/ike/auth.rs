@@ -12,6 +12,7 @@ use super::established::{Established, Peer};
 use super::event::{Configuration, Event, SignRequest};
 use super::failure::{Failure, PeerAuthFailure};
 use super::init::verify_policy;
+use super::mobike::additional_addresses;
 use super::natd::NatDetected;
 use super::path::Path;
 use super::payloads::{Payloads, status};
@@ -108,6 +109,10 @@ impl Handshake {
             payloads.push(status(NotifyType::InitialContact, Vec::new()));
         }
         payloads.extend(configuration_request(&config));
+        // In the message with the SA payload (RFC 4555 §3.1).
+        if config.mobike {
+            payloads.push(status(NotifyType::MobikeSupported, Vec::new()));
+        }
         payloads.push(Payload::Sa(config.esp.to_wire_without_ke(Spi::Esp(child.spi_in))));
         payloads.push(Payload::TsI(config.ts_local.clone()));
         payloads.push(Payload::TsR(config.ts_remote.clone()));
@@ -185,7 +190,14 @@ impl Handshake {
             let seconds = u32::from_be_bytes(<[u8; 4]>::try_from(notify.data.as_slice()).ok()?);
             Some(now + Duration::from_secs(u64::from(seconds)))
         });
-        let peer = Peer { id: peer_id, nat, round_trips, reauthenticate_by };
+        let peer = Peer {
+            id: peer_id,
+            nat,
+            mobike: config.mobike && payloads.has(NotifyType::MobikeSupported),
+            additional_addresses: additional_addresses(&payloads).unwrap_or_default(),
+            round_trips,
+            reauthenticate_by,
+        };
         let mut established = Established::new(sa, peer, common, now);
         common.events.push_back(Event::Established(established.info(common)));
         if configuration != Configuration::default() {

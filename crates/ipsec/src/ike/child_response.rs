@@ -148,6 +148,7 @@ impl Established {
             Task::CreateChild(_)
             | Task::Auth
             | Task::Dpd
+            | Task::UpdateAddresses(_)
             | Task::DeleteIke
             | Task::DeleteChild(_)
             | Task::RekeyIke(_) => None,

@@ -32,6 +32,8 @@ pub struct ClientConfig {
     /// Tell the gateway that earlier SAs of this identity are gone (RFC 7296 §2.4). This also ends the
     /// sessions of other devices that share the identity, so it is off unless asked for.
     pub initial_contact: bool,
+    /// Offer MOBIKE (RFC 4555), without which a change of address costs a new connection.
+    pub mobike: bool,
     /// Timers.
     pub timers: Timers,
     /// IP datagram size that fragments must fit into (RFC 7383).

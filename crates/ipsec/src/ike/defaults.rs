@@ -15,6 +15,18 @@ pub const RETRANSMITS_CONNECTING: u32 = 4;
 /// Retransmissions once established: gives up after 31.5 s, so that a short outage costs no reconnect.
 pub const RETRANSMITS_ESTABLISHED: u32 = 6;
 
+/// First retransmission after a change of address: a roam is to be over within a second and a round trip,
+/// and the first packets on a new link are often lost. The waits grow by half from there on.
+pub const MIGRATION_RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
+
+/// Retransmissions after a change of address beyond the usual ones, so that the request lives as long as any
+/// other (RFC 4555 §3.11 asks for patience): about 30 s.
+pub const MIGRATION_EXTRA_RETRANSMITS: u32 = 4;
+
+/// ADDITIONAL_IP4_ADDRESS and ADDITIONAL_IP6_ADDRESS that are kept of one peer (RFC 4555 §3.4); strongSwan
+/// sends eight at most.
+pub const MAX_ADDITIONAL_ADDRESSES: usize = 16;
+
 /// Silence from the peer after which a DPD request is sent (RFC 7296 §2.4); any authenticated packet,
 /// ESP included, defers it.
 pub const DPD_AFTER: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use crate::wire::{
     TrafficSelector,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// An authenticated association.
@@ -42,6 +43,9 @@ pub(super) struct Established {
 pub(super) struct Peer {
     pub id: Id,
     pub nat: NatDetected,
+    /// Whether it supports MOBIKE, as we do.
+    pub mobike: bool,
+    pub additional_addresses: Vec<IpAddr>,
     pub round_trips: u32,
     pub reauthenticate_by: Option<Instant>,
 }
@@ -50,6 +54,7 @@ pub(super) struct Peer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Intent {
     Dpd,
+    UpdateAddresses,
     NewChild,
     RekeyChild(EspSpi),
     DeleteChild(EspSpi),
@@ -90,8 +95,12 @@ impl Established {
             .map(|by| now + by.saturating_duration_since(now) * defaults::REAUTH_AT_PERCENT / 100);
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &IkeSa> {
+        std::iter::once(&self.current).chain(&self.others)
+    }
+
     pub(super) fn sa(&self, own_spi: IkeSpi) -> Option<&IkeSa> {
-        std::iter::once(&self.current).chain(&self.others).find(|sa| sa.own_spi() == own_spi)
+        self.all().find(|sa| sa.own_spi() == own_spi)
     }
 
     pub(super) fn sa_mut(&mut self, own_spi: IkeSpi) -> Option<&mut IkeSa> {
@@ -104,7 +113,7 @@ impl Established {
 
     #[cfg(feature = "responder")]
     pub(super) fn owns(&self, header: &crate::wire::Header) -> bool {
-        std::iter::once(&self.current).chain(&self.others).any(|sa| sa.owns(header))
+        self.all().any(|sa| sa.owns(header))
     }
 
     pub(super) fn ike_group(&self) -> Group {
@@ -124,6 +133,8 @@ impl Established {
             peer_id: self.peer.id.clone(),
             round_trips: self.peer.round_trips,
             established: sa.created,
+            mobike: self.peer.mobike,
+            additional_addresses: self.peer.additional_addresses.clone(),
         }
     }
 
@@ -163,13 +174,17 @@ impl Established {
             Incoming::Nothing => {}
             Incoming::Request { exchange, id, payloads } => {
                 self.last_inbound = now;
-                if common.follows_peer && path != common.out.path {
+                // RFC 4555 §3.8: with MOBIKE the peer says when it has moved.
+                if common.follows_peer && !self.peer.mobike && path != common.out.path {
                     common.out.path = path;
                     common.events.push_back(Event::PathChanged(path));
                 }
-                let (answer, after) = self.answer(common, carrier, exchange, payloads, now);
                 #[cfg(feature = "responder")]
-                if common.faults.ignore_dpd && answer.is_empty() && matches!(after, AfterAnswer::Stay) {
+                let ignored =
+                    common.faults.ignore_dpd && super::mobike::is_liveness_check(exchange, &payloads);
+                let (answer, after) = self.answer(common, carrier, exchange, payloads, path, now);
+                #[cfg(feature = "responder")]
+                if ignored && matches!(after, AfterAnswer::Stay) {
                     return Ok(Phase::Established(self));
                 }
                 if let Some(sa) = self.sa_mut(carrier) {
@@ -198,6 +213,7 @@ impl Established {
         carrier: IkeSpi,
         exchange: Exchange,
         payloads: Result<Vec<Payload>, DecodeError>,
+        path: Path,
         now: Instant,
     ) -> (Vec<Payload>, AfterAnswer) {
         let payloads = match payloads.map_err(Failure::Malformed).and_then(Payloads::sort) {
@@ -217,7 +233,7 @@ impl Established {
             }
         };
         match exchange {
-            Exchange::Informational => self.answer_informational(common, carrier, &payloads, now),
+            Exchange::Informational => self.answer_informational(common, carrier, path, &payloads, now),
             Exchange::CreateChildSa => {
                 let is_ike = payloads
                     .sa
@@ -247,6 +263,9 @@ impl Established {
         let payloads = Payloads::sort(payloads?)?;
         match request.task {
             Task::Auth | Task::Dpd => Ok(()),
+            Task::UpdateAddresses(update) => {
+                self.on_update_response(common, carrier, &update, request.moved, &payloads)
+            }
             Task::DeleteChild(spi_in) => {
                 self.on_child_deleted(common, spi_in, now);
                 Ok(())
@@ -289,6 +308,7 @@ impl Established {
                 (Some(old), Some(collision)) => self.retire_child(old, collision.created),
                 (None, _) => self.intend(Intent::NewChild),
             },
+            Some(Task::UpdateAddresses(_)) => self.intend_update(),
             Some(Task::DeleteChild(spi_in)) => self.intents.push_back(Intent::DeleteChild(spi_in)),
             Some(Task::Auth | Task::Dpd | Task::DeleteIke | Task::RekeyIke(_)) | None => {}
         }
@@ -314,6 +334,7 @@ impl Established {
             let carrier = match intent {
                 Intent::DeleteIke(own_spi) => self.sa(own_spi),
                 Intent::Dpd
+                | Intent::UpdateAddresses
                 | Intent::NewChild
                 | Intent::RekeyChild(_)
                 | Intent::DeleteChild(_)
@@ -324,13 +345,14 @@ impl Established {
                 continue;
             };
             // A rekey of the IKE SA waits for the peer's own, of which we hold a candidate.
-            if !carrier.is_idle() {
+            if !carrier.is_idle() || intent == Intent::UpdateAddresses && self.is_updating() {
                 index += 1;
                 continue;
             }
             self.intents.remove(index);
             match intent {
                 Intent::Dpd => self.request_dpd(common, now),
+                Intent::UpdateAddresses => self.request_update(common, now),
                 Intent::NewChild => self.request_child(common, None, None, now),
                 Intent::RekeyChild(spi_in) => self.request_child(common, Some(spi_in), None, now),
                 Intent::DeleteChild(spi_in) => self.request_child_delete(common, spi_in, now),
@@ -412,7 +434,7 @@ impl Established {
     }
 
     pub(super) fn timeouts(&self, common: &Common, earliest: &mut Earliest) {
-        for sa in std::iter::once(&self.current).chain(&self.others) {
+        for sa in self.all() {
             earliest.add(sa.retransmit_at(), WakeReason::Retransmit);
             if let SaState::Retired { until } = sa.state {
                 earliest.add(Some(until), WakeReason::Expiry);

@@ -39,8 +39,22 @@ pub enum Event {
     RekeyFailed(RekeyFailed),
     /// The peer refused an additional CHILD SA.
     ChildRefused(NotifyType),
-    /// The peer's packets come from a new address, authenticated.
+    /// The peer's packets come from a new address, authenticated. With MOBIKE only the responder is told,
+    /// once the initiator has asked for it (RFC 4555 §3.5).
     PathChanged(Path),
+    /// The peer has answered along the path that `Session::migrate` named last, and sends there from here on.
+    Migrated {
+        /// The path.
+        path: Path,
+    },
+    /// The peer refused to follow to the path that `Session::migrate` named last. IKE messages go there all
+    /// the same: the owner knows of a better path, or connects anew (RFC 4555 §3.5).
+    MigrationRefused {
+        /// The path.
+        path: Path,
+        /// Why.
+        refusal: MigrationRefusal,
+    },
     /// The peer wants re-authentication (RFC 4478); the session closes at the peer's hand after `by`.
     ReauthenticationDue {
         /// When the peer's lifetime ends.
@@ -82,6 +96,10 @@ pub struct IkeSaInfo {
     pub round_trips: u32,
     /// When this IKE SA came into being.
     pub established: Instant,
+    /// Whether both sides support MOBIKE (RFC 4555), so that `Session::migrate` is possible.
+    pub mobike: bool,
+    /// Further addresses that the peer can be reached at, as it said last (RFC 4555 §3.4, §3.6).
+    pub additional_addresses: Vec<IpAddr>,
 }
 
 /// Addresses and names from the configuration payload (RFC 7296 §3.15).
@@ -161,6 +179,31 @@ pub enum ChildEnd {
     Lost,
     /// Its lifetime ended before it could be replaced.
     Expired,
+}
+
+/// Why the peer does not follow to another path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MigrationRefusal {
+    /// UNACCEPTABLE_ADDRESSES: its policy does not allow these addresses.
+    UnacceptableAddresses,
+    /// UNEXPECTED_NAT_DETECTED: it wants no NAT on the way.
+    UnexpectedNat,
+    /// Any other error notification.
+    Other(NotifyType),
+}
+
+impl MigrationRefusal {
+    pub(super) fn from_notify(kind: NotifyType) -> Self {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "two of all types have a meaning of their own here"
+        )]
+        match kind {
+            NotifyType::UnacceptableAddresses => Self::UnacceptableAddresses,
+            NotifyType::UnexpectedNatDetected => Self::UnexpectedNat,
+            other => Self::Other(other),
+        }
+    }
 }
 
 /// What could not be rekeyed, and why.

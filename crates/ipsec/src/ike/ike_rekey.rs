@@ -208,7 +208,14 @@ impl Established {
                 request.collision = Some(IkeCollision { created: spi_r, lowest_nonce });
                 self.others.push(new.with_state(SaState::Candidate));
             }
-            Some(Task::Auth | Task::Dpd | Task::DeleteIke | Task::DeleteChild(_) | Task::CreateChild(_))
+            Some(
+                Task::Auth
+                | Task::Dpd
+                | Task::UpdateAddresses(_)
+                | Task::DeleteIke
+                | Task::DeleteChild(_)
+                | Task::CreateChild(_),
+            )
             | None => {
                 self.others.push(new);
                 self.adopt(common, carrier, spi_r, now);

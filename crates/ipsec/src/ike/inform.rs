@@ -6,6 +6,7 @@ use super::established::{Established, Intent};
 use super::event::{ChildEnd, Event};
 use super::failure::Failure;
 use super::ike_rekey::retired;
+use super::path::Path;
 use super::payloads::Payloads;
 use super::sa::{SaState, Task};
 use super::session::Common;
@@ -28,6 +29,7 @@ impl Established {
         &mut self,
         common: &mut Common,
         carrier: IkeSpi,
+        path: Path,
         payloads: &Payloads,
         now: Instant,
     ) -> (Vec<Payload>, AfterAnswer) {
@@ -50,7 +52,10 @@ impl Established {
                 ours.extend(spis.iter().filter_map(|spi| self.peer_deletes_child(common, *spi, now)));
             }
         }
-        let answer = if ours.is_empty() { Vec::new() } else { vec![Payload::Delete(Delete::Esp(ours))] };
+        let mut answer = self.answer_mobike(common, carrier, path, payloads, now);
+        if !ours.is_empty() {
+            answer.push(Payload::Delete(Delete::Esp(ours)));
+        }
         (answer, AfterAnswer::Stay)
     }
 
@@ -74,6 +79,7 @@ impl Established {
                     Some(
                         Task::Auth
                         | Task::Dpd
+                        | Task::UpdateAddresses(_)
                         | Task::DeleteIke
                         | Task::DeleteChild(_)
                         | Task::CreateChild(_),
@@ -144,7 +150,7 @@ impl Established {
 
     /// The CHILD SA that the peer's rekey of `spi_in` created while ours is still outstanding.
     fn replacement_under_way(&self, spi_in: EspSpi) -> Option<EspSpi> {
-        std::iter::once(&self.current).chain(&self.others).find_map(|sa| match sa.task() {
+        self.all().find_map(|sa| match sa.task() {
             Some(Task::CreateChild(request)) if request.rekeys == Some(spi_in) => {
                 request.collision.as_ref().map(|collision| collision.created)
             }
@@ -152,6 +158,7 @@ impl Established {
                 Task::CreateChild(_)
                 | Task::Auth
                 | Task::Dpd
+                | Task::UpdateAddresses(_)
                 | Task::DeleteIke
                 | Task::DeleteChild(_)
                 | Task::RekeyIke(_),

@@ -11,6 +11,7 @@
 //! | `auth.rs` | IKE_AUTH as the initiator: PSK, certificates, EAP |
 //! | `sa.rs` | one IKE SA as a channel: keys, message IDs, window, retransmission, fragments |
 //! | `child.rs`, `rekey.rs`, `inform.rs` | CREATE_CHILD_SA and INFORMATIONAL, with their collisions |
+//! | `mobike.rs` | MOBIKE: another path for the same SAs (RFC 4555) |
 //! | `responder/` | the responder role (feature `responder`) |
 
 mod auth;
@@ -28,7 +29,9 @@ mod ike_rekey;
 mod inform;
 mod init;
 mod keys;
+mod mobike;
 mod natd;
+mod pacing;
 mod path;
 mod payloads;
 mod sa;
@@ -42,9 +45,11 @@ mod simulation;
 
 pub use config::{ClientConfig, LocalAuth, PeerAuth, Timers};
 pub use event::{
-    ChildEnd, ChildInstalled, ChildSaInfo, Configuration, Event, IkeSaInfo, RekeyFailed, RekeyOf, SignRequest,
+    ChildEnd, ChildInstalled, ChildSaInfo, Configuration, Event, IkeSaInfo, MigrationRefusal, RekeyFailed,
+    RekeyOf, SignRequest,
 };
 pub use failure::{Failure, PeerAuthFailure};
+pub use mobike::MigrateError;
 pub use path::{Framing, Path, Transmit};
 #[cfg(feature = "responder")]
 pub use responder::{Faults, PeerPolicy, Pool, Responder, ResponderAuth, ResponderConfig, SessionId};

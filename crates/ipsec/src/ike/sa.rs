@@ -3,10 +3,11 @@
 
 use super::child_request::ChildRequest;
 use super::config::Timers;
-use super::defaults;
 use super::fragment::{Fragment, Reassembly};
 use super::ike_rekey::IkeRekeyRequest;
 use super::keys::IkeKeys;
+use super::mobike::Update;
+use super::pacing::Pacing;
 use super::path::{Path, Transmit};
 use crate::crypto::{IkeSuite, Rng, SkError};
 use crate::wire::{
@@ -14,7 +15,7 @@ use crate::wire::{
     encode_payloads, encode_sk_prefix, encode_skf_prefix,
 };
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where finished datagrams go, with the randomness that sealing needs.
 pub(super) struct Outbox {
@@ -64,11 +65,12 @@ pub(super) enum SaState {
 pub(super) struct Outstanding {
     pub exchange: Exchange,
     pub task: Task,
+    /// Whether it went along more than one path, so that its answer proves nothing about any of them.
+    pub moved: bool,
     id: MessageId,
     /// Bit-identical for every transmission (RFC 7296 §2.1).
     messages: Vec<Vec<u8>>,
-    retransmits_left: u32,
-    interval: Duration,
+    pacing: Pacing,
     next_at: Instant,
 }
 
@@ -83,6 +85,8 @@ pub(super) enum Task {
     Auth,
     /// Liveness.
     Dpd,
+    /// Tells the peer that we have moved.
+    UpdateAddresses(Update),
     /// Deletes the IKE SA that carries it.
     DeleteIke,
     /// Deletes the CHILD SA with this inbound SPI.
@@ -175,7 +179,6 @@ impl IkeSa {
         self.outstanding.take().map(|outstanding| outstanding.task)
     }
 
-    /// Ends the wait of a request early and sends it again at once, for a path that has come back.
     pub(super) fn retransmit_at(&self) -> Option<Instant> {
         self.outstanding.as_ref().map(|outstanding| outstanding.next_at)
     }
@@ -198,22 +201,25 @@ impl IkeSa {
         let messages = self.seal(out, exchange, false, id, payloads);
         let path = out.path;
         out.queue.extend(messages.iter().map(|message| path.frame(message)));
-        let retransmits_left = match task {
-            Task::Auth => timers.retransmits_connecting,
+        let pacing = match task {
+            Task::Auth => Pacing::usual(timers, timers.retransmits_connecting),
+            Task::UpdateAddresses(_) => Pacing::after_move(timers),
             Task::Dpd | Task::DeleteIke | Task::DeleteChild(_) | Task::CreateChild(_) | Task::RekeyIke(_) => {
-                timers.retransmits_established
+                Pacing::usual(timers, timers.retransmits_established)
             }
         };
-        let interval = timers.retransmit_first;
-        self.outstanding = Some(Outstanding {
-            exchange,
-            task,
-            id,
-            messages,
-            retransmits_left,
-            interval,
-            next_at: now + interval,
-        });
+        let next_at = now + pacing.interval();
+        self.outstanding = Some(Outstanding { exchange, task, moved: false, id, messages, pacing, next_at });
+    }
+
+    /// The path has changed: sends the outstanding request along the new one at once, and soon again.
+    pub(super) fn resume(&mut self, out: &mut Outbox, timers: &Timers, now: Instant) {
+        let Some(outstanding) = &mut self.outstanding else { return };
+        outstanding.moved = true;
+        outstanding.pacing = Pacing::after_move(timers);
+        outstanding.next_at = now + outstanding.pacing.interval();
+        let path = out.path;
+        out.queue.extend(outstanding.messages.iter().map(|message| path.frame(message)));
     }
 
     /// Sends a request whose response nobody will wait for, because the SA ends with it.
@@ -253,7 +259,7 @@ impl IkeSa {
     ) -> Incoming {
         let Header { response, message_id: id, exchange, .. } = envelope.header;
         let expected = if response {
-            self.outstanding.as_ref().is_some_and(|o| o.id == id && o.exchange == exchange)
+            self.outstanding.as_ref().is_some_and(|o| o.id == id && o.exchange == exchange && o.accepts(path))
         } else {
             id == self.expected_request || self.answered.as_ref().is_some_and(|a| a.id == id)
         };
@@ -310,12 +316,8 @@ impl IkeSa {
         if now < outstanding.next_at {
             return Retransmission::NotDue;
         }
-        if outstanding.retransmits_left == 0 {
-            return Retransmission::GaveUp;
-        }
-        outstanding.retransmits_left -= 1;
-        outstanding.interval = (outstanding.interval * 2).min(defaults::RETRANSMIT_MAX);
-        outstanding.next_at = now + outstanding.interval;
+        let Some(wait) = outstanding.pacing.retransmit() else { return Retransmission::GaveUp };
+        outstanding.next_at = now + wait;
         let path = out.path;
         out.queue.extend(outstanding.messages.iter().map(|message| path.frame(message)));
         Retransmission::Sent

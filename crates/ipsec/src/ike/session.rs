@@ -7,6 +7,7 @@ use super::established::{Established, Intent};
 use super::event::{ChildEnd, ChildSaInfo, Event, IkeSaInfo};
 use super::failure::Failure;
 use super::init::ExpectInitResponse;
+use super::mobike::MigrateError;
 use super::path::{Path, Transmit};
 use super::payloads::Payloads;
 #[cfg(feature = "responder")]
@@ -108,7 +109,8 @@ impl Session {
         }
     }
 
-    /// Takes an IKE message; a non-ESP marker has been removed.
+    /// Takes an IKE message; a non-ESP marker has been removed. `path` has the same addresses as the path that
+    /// messages to its socket's peer leave along.
     pub fn handle_datagram(&mut self, path: Path, message: &[u8], now: Instant) {
         let Ok(envelope) = Envelope::parse(message) else { return };
         self.advance(|phase, common| match phase {
@@ -217,6 +219,18 @@ impl Session {
     /// Asks the peer for a sign of life.
     pub fn probe(&mut self, now: Instant) {
         self.intend(Intent::Dpd, now);
+    }
+
+    /// Moves the association to `path` (RFC 4555): our address or port has changed, or the peer is to be talked
+    /// to at another of its addresses. Every IKE message leaves along it from here on, those that wait for
+    /// their answer at once; the owner moves ESP at the same time. `Event::Migrated` or
+    /// `Event::MigrationRefused` follows for the path that was named last. The same path as before is fine: it
+    /// makes the peer look where our packets come from.
+    pub fn migrate(&mut self, path: Path, now: Instant) -> Result<(), MigrateError> {
+        let Phase::Established(state) = &mut self.phase else { return Err(MigrateError::NotEstablished) };
+        state.migrate(&mut self.common, path, now)?;
+        self.pump(now);
+        Ok(())
     }
 
     /// Deletes the IKE SA; `Event::Closed` follows when the peer has answered, or soon after in any case.

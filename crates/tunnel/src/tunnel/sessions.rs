@@ -82,6 +82,12 @@ impl Tunnel {
                 ike::Event::PathChanged(path) => {
                     tracing::debug!(remote = %path.remote, "the gateway's packets come from another address");
                 }
+                ike::Event::Migrated { path } => {
+                    tracing::info!(local = %path.local, remote = %path.remote, "the gateway follows us to this path");
+                }
+                ike::Event::MigrationRefused { path, refusal } => {
+                    tracing::warn!(local = %path.local, ?refusal, "the gateway does not follow us to this path");
+                }
                 ike::Event::ReauthenticationDue { .. } => {
                     if matches!(role, Role::InUse)
                         && matches!(self.reauthentication, Reauthentication::NotDue)

@@ -109,6 +109,7 @@ impl World {
             request_ipv4: true,
             request_ipv6: false,
             initial_contact: false,
+            mobike: true,
             timers: setup.timers,
             fragment_size: 1280,
             legacy_sha1: false,

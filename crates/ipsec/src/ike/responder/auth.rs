@@ -11,6 +11,7 @@ use crate::ike::established::{Established, Peer};
 use crate::ike::event::{Configuration, Event};
 use crate::ike::failure::{Failure, PeerAuthFailure};
 use crate::ike::init::verify_policy;
+use crate::ike::mobike::{additional_addresses, nat_is_forbidden};
 use crate::ike::natd::NatDetected;
 use crate::ike::path::Path;
 use crate::ike::payloads::{Payloads, status};
@@ -54,6 +55,8 @@ struct Wanted {
     ts_r: Vec<TrafficSelector>,
     config: Option<ConfigPayload>,
     tfc_supported: bool,
+    mobike: bool,
+    additional_addresses: Vec<IpAddr>,
 }
 
 /// What to answer, and what the session becomes.
@@ -65,6 +68,8 @@ enum Outcome {
 
 struct Finished {
     peer_id: Id,
+    mobike: bool,
+    additional_addresses: Vec<IpAddr>,
     built: Built,
     configuration: Configuration,
 }
@@ -150,10 +155,12 @@ impl ExpectAuthRequest {
             }
             Outcome::Done(answer, finished) => {
                 self.sa.respond(&mut common.out, path, exchange, id, &answer);
-                let Finished { peer_id, built, configuration } = *finished;
+                let Finished { peer_id, mobike, additional_addresses, built, configuration } = *finished;
                 let peer = Peer {
                     id: peer_id,
                     nat: self.nat,
+                    mobike,
+                    additional_addresses,
                     round_trips: self.round_trips,
                     reauthenticate_by: None,
                 };
@@ -213,7 +220,21 @@ impl ExpectAuthRequest {
         };
         let id_r = self.config.local_id.clone();
         let tfc_supported = !payloads.has(NotifyType::EspTfcPaddingNotSupported);
-        let wanted = Wanted { id_i, id_r, sa, ts_i, ts_r, config: payloads.config.clone(), tfc_supported };
+        let wanted = Wanted {
+            id_i,
+            id_r,
+            sa,
+            ts_i,
+            ts_r,
+            config: payloads.config.clone(),
+            tfc_supported,
+            mobike: payloads.has(NotifyType::MobikeSupported) && !common.faults.no_mobike,
+            additional_addresses: additional_addresses(&payloads).unwrap_or_default(),
+        };
+        if wanted.mobike && nat_is_forbidden(&payloads, common.out.path) {
+            let failure = Failure::UnexpectedNotify(NotifyType::NoNatsAllowed);
+            return refuse(NotifyType::UnexpectedNatDetected, failure);
+        }
         let is_eap = payloads.auth.is_none();
         if is_eap && self.config.peers.eap_users.is_empty() {
             return denied(PeerAuthFailure::NoAuth.into());
@@ -346,11 +367,18 @@ impl ExpectAuthRequest {
         if common.faults.no_tfc {
             answer.push(status(NotifyType::EspTfcPaddingNotSupported, Vec::new()));
         }
+        if wanted.mobike {
+            answer.push(status(NotifyType::MobikeSupported, Vec::new()));
+        }
         if let Some(lifetime) = common.faults.auth_lifetime {
             let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
             answer.push(status(NotifyType::AuthLifetime, seconds.to_be_bytes().to_vec()));
         }
-        Outcome::Done(answer, Box::new(Finished { peer_id: wanted.id_i, built, configuration }))
+        let Wanted { id_i: peer_id, mobike, additional_addresses, .. } = wanted;
+        Outcome::Done(
+            answer,
+            Box::new(Finished { peer_id, mobike, additional_addresses, built, configuration }),
+        )
     }
 
     /// CP(CFG_REPLY) for a CFG_REQUEST.

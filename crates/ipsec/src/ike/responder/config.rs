@@ -97,7 +97,7 @@ pub struct Faults {
     pub reject_ike_rekey: Option<NotifyType>,
     /// Refuse the first CHILD SA with this error.
     pub reject_child: Option<NotifyType>,
-    /// Leave empty INFORMATIONAL requests unanswered.
+    /// Leave INFORMATIONAL requests unanswered that are empty or hold nothing but NAT detection.
     pub ignore_dpd: bool,
     /// Leave every request of an established SA unanswered.
     pub ignore_requests: bool,
@@ -107,6 +107,10 @@ pub struct Faults {
     pub auth_lifetime: Option<Duration>,
     /// Never announce IKE fragmentation.
     pub no_fragmentation: bool,
+    /// Never agree on MOBIKE.
+    pub no_mobike: bool,
+    /// Answer UPDATE_SA_ADDRESSES with this error, and stay.
+    pub reject_update: Option<NotifyType>,
     /// Never announce SIGNATURE_HASH_ALGORITHMS, as gateways older than RFC 7427.
     pub no_signature_hashes: bool,
 }

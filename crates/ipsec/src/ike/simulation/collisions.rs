@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What one side starts while the other side starts something else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Act {
+pub(super) enum Act {
     RekeyChild,
     DeleteChild,
     NewChild,
@@ -15,10 +15,10 @@ enum Act {
     Dpd,
 }
 
-const ACTS: [Act; 6] =
+pub(super) const ACTS: [Act; 6] =
     [Act::RekeyChild, Act::DeleteChild, Act::NewChild, Act::RekeyIke, Act::Close, Act::Dpd];
 
-fn perform(pair: &mut Pair, client: bool, act: Act) {
+pub(super) fn perform(pair: &mut Pair, client: bool, act: Act) {
     let now = pair.now;
     let plane = if client { &pair.client_plane } else { &pair.responder_plane };
     let spi: Option<EspSpi> = plane.inbound.keys().next().copied();
@@ -62,7 +62,7 @@ fn cross(seed: u64, ours: Act, theirs: Act, late: Option<bool>) -> Pair {
 }
 
 /// After the dust has settled both sides agree on what exists.
-fn check_settled(pair: &mut Pair, what: &str) {
+pub(super) fn check_settled(pair: &mut Pair, what: &str) {
     let ended = (pair.client_failure.is_some(), pair.responder_failure.is_some());
     if ended.0 || ended.1 {
         assert_eq!(ended, (true, true), "{what}: one side thinks that it is still up");

@@ -9,6 +9,8 @@ mod eap;
 mod handshakes;
 mod hostile;
 mod ledger;
+mod mobike;
+mod nat;
 mod pair;
 mod rekeys;
 

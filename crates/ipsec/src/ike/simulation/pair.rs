@@ -1,11 +1,12 @@
 //! Two peers, a NAT between them, and a network that loses, repeats and reorders.
 
 use super::ledger::Ledger;
+use super::nat::Translator;
 use crate::crypto::{EspProposals, IkeProposals, Rng, Secret, SigningKey, UnixTime};
 use crate::esp::{InboundSa, OpenError, OutboundSa};
 use crate::ike::responder::{PeerPolicy, Pool, Responder, ResponderAuth, ResponderConfig, SessionId};
 use crate::ike::{
-    ClientConfig, Event, Failure, Framing, LocalAuth, Path, PeerAuth, Session, Timers, defaults,
+    ClientConfig, Event, Failure, Framing, IkeSaInfo, LocalAuth, Path, PeerAuth, Session, Timers, defaults,
 };
 use crate::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub(super) struct Options {
     pub client_id: Id,
     pub remote_id: Option<Id>,
     pub cookie_threshold: usize,
+    pub mobike: bool,
     pub pool: Pool,
     pub fragment_size: usize,
 }
@@ -71,6 +73,7 @@ impl Options {
             client_id: Id::Email("alice@example.org".into()),
             remote_id: Some(Id::Fqdn("vpn.example.org".into())),
             cookie_threshold: usize::MAX,
+            mobike: true,
             pool: Pool { v4: Some((Ipv4Addr::new(10, 9, 0, 1), 100)), ..Pool::default() },
             fragment_size: defaults::FRAGMENT_SIZE,
         }
@@ -89,10 +92,12 @@ pub(super) struct Plane {
 }
 
 /// A datagram under way.
-struct Flight {
-    to_responder: bool,
-    path: Path,
-    payload: Vec<u8>,
+#[derive(Clone)]
+pub(super) struct Flight {
+    pub to_responder: bool,
+    /// As its sender sees it.
+    pub path: Path,
+    pub payload: Vec<u8>,
 }
 
 pub(super) struct Pair {
@@ -108,13 +113,16 @@ pub(super) struct Pair {
     pub client_plane: Plane,
     pub responder_plane: Plane,
     pub network: Network,
+    pub nat: Translator,
+    /// The client's address that ESP came to last.
+    pub esp_came_to: Option<SocketAddr>,
     /// Signs for the client; without it signing fails.
     pub key: Option<Arc<SigningKey>>,
     /// Datagrams for which this says true are lost.
     pub filter: Option<Filter>,
     /// While set, datagrams in this direction (true: to the responder) wait instead of arriving.
     pub held: [bool; 2],
-    waiting: Vec<Flight>,
+    pub waiting: Vec<Flight>,
     flights: BTreeMap<(Instant, u64), Flight>,
     sequence: u64,
     rng: Rng,
@@ -146,6 +154,7 @@ impl Pair {
             request_ipv4: true,
             request_ipv6: false,
             initial_contact: false,
+            mobike: options.mobike,
             timers: options.timers.clone(),
             fragment_size: options.fragment_size,
             legacy_sha1: false,
@@ -185,6 +194,8 @@ impl Pair {
             client_plane: Plane::default(),
             responder_plane: Plane::default(),
             network: options.network,
+            nat: Translator::default(),
+            esp_came_to: None,
             key: None,
             filter: None,
             held: [false; 2],
@@ -274,9 +285,20 @@ impl Pair {
             slot[headroom..headroom + inner.len()].copy_from_slice(&inner);
             let len = outbound.seal(&mut slot, inner.len()).expect("sealed");
             slot.truncate(len);
-            let path = self.client.info().expect("established").path;
+            let path = if to_responder {
+                self.client.info().expect("established").path
+            } else {
+                let Some(info) = self.responder_info() else { continue };
+                info.path
+            };
             self.launch(Flight { to_responder, path, payload: slot });
         }
+    }
+
+    /// What the responder knows of the client's IKE SA.
+    pub(super) fn responder_info(&self) -> Option<IkeSaInfo> {
+        let (_, session) = self.responder.sessions().find(|(id, _)| Some(*id) == self.session)?;
+        session.info()
     }
 
     fn collect(&mut self) {
@@ -312,7 +334,7 @@ impl Pair {
         }
     }
 
-    fn launch(&mut self, flight: Flight) {
+    pub(super) fn launch(&mut self, flight: Flight) {
         self.sent += 1;
         if self.held[usize::from(flight.to_responder)] {
             self.waiting.push(flight);
@@ -382,24 +404,27 @@ impl Pair {
                 Framing::Bare => Some(payload.as_slice()),
                 Framing::NonEspMarker => payload.strip_prefix(&NON_ESP_MARKER),
             };
+            let Path { local, remote, framing } = path;
+            let translated = if to_responder { self.nat.outward(local) } else { self.nat.inward(remote) };
+            let Some(translated) = translated else { continue };
             match (message, to_responder) {
                 (Some(message), true) => {
-                    // The NAT: another source address and port.
-                    let translated =
-                        SocketAddr::new(Ipv4Addr::new(203, 0, 113, 9).into(), path.local.port() + 1000);
-                    let path = Path { local: path.remote, remote: translated, framing: path.framing };
+                    let path = Path { local: remote, remote: translated, framing };
                     self.responder.handle_datagram(path, message, self.now);
                 }
                 (Some(message), false) => {
-                    let back =
-                        SocketAddr::new(Ipv4Addr::new(192, 168, 1, 5).into(), path.remote.port() - 1000);
-                    let path = Path { local: back, remote: path.local, framing: path.framing };
+                    let path = Path { local: translated, remote: local, framing };
                     self.client.handle_datagram(path, message, self.now);
                 }
                 // Short or damaged ESP is the business of `esp`'s own tests.
                 (None, _) if self.network.forgeries > 0 => {}
                 (None, _) => {
-                    let plane = if to_responder { &mut self.responder_plane } else { &mut self.client_plane };
+                    let plane = if to_responder {
+                        &mut self.responder_plane
+                    } else {
+                        self.esp_came_to = Some(translated);
+                        &mut self.client_plane
+                    };
                     plane.receive(payload);
                 }
             }
@@ -437,6 +462,8 @@ impl Plane {
             | Event::RekeyFailed(_)
             | Event::ChildRefused(_)
             | Event::PathChanged(_)
+            | Event::Migrated { .. }
+            | Event::MigrationRefused { .. }
             | Event::ReauthenticationDue { .. }
             | Event::Closed(_) => {}
         }
