@@ -272,6 +272,7 @@ fn config() -> ClientConfig {
         ts_remote: vec![TrafficSelector::any_v4()],
         request_ipv4: false,
         request_ipv6: false,
+        addresses: Vec::new(),
         initial_contact: false,
         mobike: true,
         timers: Timers::default(),

@@ -395,6 +395,7 @@ pub fn config(local_id: &str, auth: LocalAuth, peer_auth: PeerAuth) -> anyhow::R
         ts_remote: vec![TrafficSelector::any_v4(), TrafficSelector::any_v6()],
         request_ipv4: true,
         request_ipv6: true,
+        addresses: Vec::new(),
         initial_contact: false,
         mobike: true,
         timers: Timers::default(),

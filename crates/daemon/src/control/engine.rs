@@ -61,6 +61,7 @@ impl Engine {
             request_ipv6: carries(true),
             ts_local,
             ts_remote,
+            addresses: Vec::new(),
             initial_contact: false,
             mobike: true,
             timers: timers(profile),

@@ -75,6 +75,7 @@ pub fn client_config(auth: LocalAuth, peer_auth: PeerAuth) -> ClientConfig {
         ts_remote: vec![TrafficSelector::any_v4(), TrafficSelector::any_v6()],
         request_ipv4: true,
         request_ipv6: true,
+        addresses: Vec::new(),
         initial_contact: false,
         mobike: true,
         timers: Timers::default(),

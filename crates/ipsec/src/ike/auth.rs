@@ -24,6 +24,7 @@ use crate::crypto::{
 };
 use crate::eap::{EapAction, EapPeer};
 use crate::wire::{Cert, ConfigAttribute, ConfigPayload, ConfigType, Exchange, Id, NotifyType, Payload, Spi};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -361,16 +362,24 @@ pub(super) fn certificate(der: &[u8]) -> Payload {
 
 fn configuration_request(config: &ClientConfig) -> Option<Payload> {
     let mut attributes = Vec::new();
+    let v4 = config.addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = config.addresses.iter().find_map(|address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some((*address, 128)),
+    });
     if config.request_ipv4 {
         attributes.extend([
-            ConfigAttribute::Ip4Address(None),
+            ConfigAttribute::Ip4Address(v4),
             ConfigAttribute::Ip4Dns(None),
             ConfigAttribute::Ip4Subnet(None),
         ]);
     }
     if config.request_ipv6 {
         attributes.extend([
-            ConfigAttribute::Ip6Address(None),
+            ConfigAttribute::Ip6Address(v6),
             ConfigAttribute::Ip6Dns(None),
             ConfigAttribute::Ip6Subnet(None),
         ]);
@@ -426,6 +435,8 @@ fn configuration_reply(payloads: &Payloads) -> Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{EspProposals, IkeProposals};
+    use crate::ike::Timers;
 
     #[test]
     fn a_distinguished_name_is_the_same_however_its_strings_are_encoded() {
@@ -440,5 +451,41 @@ mod tests {
         let Ok(other) = "O=Example, CN=Another".parse() else { panic!("a distinguished name") };
         assert!(!same_identity(&other, &Id::Dn(sent)));
         assert!(!same_identity(&Id::KeyId(typed.clone()), &Id::Dn(typed)));
+    }
+
+    fn asking_for(addresses: Vec<IpAddr>) -> Vec<ConfigAttribute> {
+        let config = ClientConfig {
+            local_id: Id::Ipv4([192, 0, 2, 1].into()),
+            remote_id: None,
+            auth: LocalAuth::Psk(Secret::new("psk")),
+            peer_auth: PeerAuth::Psk(Secret::new("psk")),
+            ike: IkeProposals::modern(),
+            esp: EspProposals::modern(),
+            ts_local: Vec::new(),
+            ts_remote: Vec::new(),
+            request_ipv4: true,
+            request_ipv6: true,
+            addresses,
+            initial_contact: false,
+            mobike: true,
+            timers: Timers::default(),
+            fragment_size: 1280,
+            legacy_sha1: false,
+        };
+        match configuration_request(&config) {
+            Some(Payload::Config(ConfigPayload { kind: ConfigType::Request, attributes })) => attributes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_wanted_back_are_asked_for_by_name() {
+        let (v4, v6) = ([10, 20, 0, 7].into(), "fd10:20::7".parse().unwrap());
+        let named = asking_for(vec![IpAddr::V6(v6), IpAddr::V4(v4), [10, 20, 0, 8].into()]);
+        assert!(named.contains(&ConfigAttribute::Ip4Address(Some(v4))), "{named:?}");
+        assert!(named.contains(&ConfigAttribute::Ip6Address(Some((v6, 128)))), "{named:?}");
+        let any = asking_for(Vec::new());
+        assert!(any.contains(&ConfigAttribute::Ip4Address(None)), "{any:?}");
+        assert!(any.contains(&ConfigAttribute::Ip6Address(None)), "{any:?}");
     }
 }

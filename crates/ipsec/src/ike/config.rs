@@ -3,6 +3,7 @@
 use super::defaults;
 use crate::crypto::{EspProposals, IkeProposals, KeyKind, Secret, TrustAnchors};
 use crate::wire::{Id, TrafficSelector};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct ClientConfig {
     pub request_ipv4: bool,
     /// Ask for an inner IPv6 address.
     pub request_ipv6: bool,
+    /// Inner addresses to ask for by name: those that an earlier session had, so that what uses them lives on. The first
+    /// of each family counts; the gateway may assign others (RFC 7296 §3.15.1).
+    pub addresses: Vec<IpAddr>,
     /// Tell the gateway that earlier SAs of this identity are gone (RFC 7296 §2.4). This also ends the
     /// sessions of other devices that share the identity, so it is off unless asked for.
     pub initial_contact: bool,

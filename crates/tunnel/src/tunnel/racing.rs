@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use evenkeel_ipsec::ike::{ClientConfig, Failure, Path};
+use evenkeel_ipsec::ike::{Failure, Path};
 use evenkeel_ipsec::wire::{Envelope, Exchange, Id};
 use evenkeel_netprofile::defaults::{FAMILY_STAGGER, REQUESTS_BEFORE_SILENCE, SILENCE};
 use evenkeel_netprofile::ladder::{Ladder, Ports, Seen, Transport, judge};
@@ -136,11 +136,14 @@ impl Tunnel {
         let link = LinkId(self.next_id());
         let mut client = Arc::clone(&self.config.client);
         if self.config.identify_by_address {
-            let local_id = match path.nat.local.ip() {
+            Arc::make_mut(&mut client).local_id = match path.nat.local.ip() {
                 IpAddr::V4(address) => Id::Ipv4(address),
                 IpAddr::V6(address) => Id::Ipv6(address),
             };
-            client = Arc::new(ClientConfig { local_id, ..(*client).clone() });
+        }
+        // Connections inside the tunnel live exactly as long as their address does.
+        if let Network::Applying(inner) | Network::Applied(inner) = &self.network {
+            Arc::make_mut(&mut client).addresses = inner.addresses.iter().map(|(ip, _)| *ip).collect();
         }
         Box::new(Link::connect(link, &client, id, path, self.rng.fork(), now))
     }

@@ -108,6 +108,7 @@ impl World {
             ts_remote: vec![TrafficSelector::any_v4()],
             request_ipv4: true,
             request_ipv6: false,
+            addresses: Vec::new(),
             initial_contact: false,
             mobike: true,
             timers: setup.timers,

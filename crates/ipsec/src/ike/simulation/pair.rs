@@ -153,6 +153,7 @@ impl Pair {
             ts_remote: vec![TrafficSelector::any_v4(), TrafficSelector::any_v6()],
             request_ipv4: true,
             request_ipv6: false,
+            addresses: Vec::new(),
             initial_contact: false,
             mobike: options.mobike,
             timers: options.timers.clone(),
