@@ -14,6 +14,7 @@ use evenkeel_platform::tun::{Offload, Tun};
 
 use crate::coalesce::{Coalescer, PacketSink};
 use crate::config::{EventSink, PlaneEvent};
+use crate::early::Early;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::mss::{Checksum, MssClamp};
 use crate::outbound::{LOOKS_BEFORE_SLEEP, OutboundChange};
@@ -61,6 +62,7 @@ pub(crate) struct Inbound {
     device: Device,
     /// None for a device that takes plain packets only.
     coalescer: Option<Coalescer>,
+    early: Early,
     unknown_spi: Throttle,
     trouble: Throttle,
 }
@@ -105,6 +107,7 @@ impl Inbound {
             recent: 0,
             coalescer: tun.has_offload().then(Coalescer::new),
             device: Device { tun, stats },
+            early: Early::default(),
             unknown_spi: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
@@ -187,7 +190,7 @@ impl Inbound {
     fn open(&mut self, esp: &mut [u8], from: SocketAddr) -> Option<Range<usize>> {
         let spi = EspSpi(u32::from_be_bytes(*esp.first_chunk()?));
         let Some(entry) = self.find(spi) else {
-            self.refuse_unknown(spi, from);
+            self.refuse_unknown(spi, esp, from);
             return None;
         };
         match entry.sa.open(esp) {
@@ -240,11 +243,28 @@ impl Inbound {
     }
 
     #[cold]
-    fn refuse_unknown(&mut self, spi: EspSpi, from: SocketAddr) {
+    fn refuse_unknown(&mut self, spi: EspSpi, esp: &[u8], from: SocketAddr) {
+        let now = Instant::now();
         self.device.stats.dropped(PlaneDrop::UnknownSpi, 1);
-        if self.unknown_spi.allows(Instant::now()) {
+        self.early.keep(spi, esp, from, now);
+        if self.unknown_spi.allows(now) {
             (self.events)(PlaneEvent::UnknownSpi { spi, from });
         }
+    }
+
+    /// Carries what was here before its SA.
+    #[cold]
+    fn carry_early(&mut self, spi: EspSpi) {
+        for mut packet in self.early.take(spi, Instant::now()) {
+            self.device.stats.recovered(PlaneDrop::UnknownSpi, 1);
+            if let Some(inner) = self.open(&mut packet.esp, packet.from) {
+                self.deliver(&mut packet.esp, inner);
+            }
+            if let Some(coalescer) = &mut self.coalescer {
+                coalescer.finish(&packet.esp, &mut self.device);
+            }
+        }
+        self.report_seen();
     }
 
     #[cold]
@@ -269,10 +289,12 @@ impl Inbound {
         while let Some(change) = self.inbox.next() {
             match change {
                 InboundChange::Install(entry) => {
+                    let spi = entry.sa.spi();
                     match self.sas.binary_search_by_key(&entry.sa.spi(), |entry| entry.sa.spi()) {
                         Ok(index) => self.sas[index] = *entry,
                         Err(index) => self.sas.insert(index, *entry),
                     }
+                    self.carry_early(spi);
                 }
                 InboundChange::Remove(spi) => self.sas.retain(|entry| entry.sa.spi() != spi),
                 InboundChange::SetPeer(spi, peer) => {

@@ -26,6 +26,7 @@
 mod checksum;
 mod coalesce;
 mod config;
+mod early;
 mod headers;
 mod inbound;
 mod mailbox;

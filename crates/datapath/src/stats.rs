@@ -12,6 +12,10 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    fn take_back(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(amount), Relaxed);
+    }
+
     fn read(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -31,7 +35,7 @@ pub enum PlaneDrop {
     Seal,
     /// Outbound: the system did not take the datagram.
     Send,
-    /// Inbound: ESP for no SA of ours.
+    /// Inbound: ESP for no SA of ours. A packet that came a moment before its SA is counted until then.
     UnknownSpi,
     /// Inbound: neither ESP nor IKE nor a keepalive.
     Runt,
@@ -94,6 +98,11 @@ impl ThreadStats {
     #[inline]
     pub(crate) fn dropped(&self, reason: PlaneDrop, packets: u64) {
         self.drops[reason as usize].add(packets);
+    }
+
+    /// What had been counted as dropped has found its way after all.
+    pub(crate) fn recovered(&self, reason: PlaneDrop, packets: u64) {
+        self.drops[reason as usize].take_back(packets);
     }
 }
 

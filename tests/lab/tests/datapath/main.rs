@@ -8,7 +8,7 @@ mod relay;
 use std::{
     fs,
     io::{Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, ensure};
 use evenkeel_datapath::{PeerAddress, PlaneDrop, PlaneEvent};
 use evenkeel_ipsec::wire::EspSpi;
-use evenkeel_lab::{Host, sandbox, traffic};
+use evenkeel_lab::{Host, sandbox, traffic, wait};
 use evenkeel_platform::allocations::{CountingAllocator, allocations};
 use planes::{End, Kind, LEFT, RIGHT, Wire, sas};
 use relay::Relay;
@@ -180,6 +180,37 @@ fn sas_are_replaced_under_load_without_losing_a_packet() {
             }
         }
         Ok(())
+    });
+}
+
+#[test]
+fn packets_that_are_here_before_their_sa_are_not_lost() {
+    sandbox::run(|| {
+        let wire = Wire::new()?;
+        let (left, right) = wire.pair(Kind::Offload, Kind::Offload)?;
+        traffic::serve(&right.host)?;
+        let (new_left, new_right) = (EspSpi(0x1001), EspSpi(0x0200_0001));
+        // The right end sends on the new SA at once, as a gateway may that has answered; the left one is not ready.
+        right.plane.install(sas(new_right, new_left, &RIGHT, &LEFT, right.peer, true, 1)?.0);
+        let early = 20;
+        let socket = right.host.run(|| UdpSocket::bind((RIGHT.v4, 0)))?;
+        let inner = left.host.run(|| UdpSocket::bind((LEFT.v4, 9)))?;
+        inner.set_read_timeout(Some(Duration::from_secs(2)))?;
+        for number in 0..early {
+            socket.send_to(&[number; 100], (LEFT.v4, 9))?;
+        }
+        let held = || left.plane.snapshot().dropped(PlaneDrop::UnknownSpi);
+        wait::until("the early packets", Duration::from_secs(5), || {
+            (held() == u64::from(early)).then_some(())
+        })?;
+        left.plane.install(sas(new_left, new_right, &LEFT, &RIGHT, left.peer, true, 1)?.0);
+        let mut buffer = [0; 200];
+        for number in 0..early {
+            let length = inner.recv(&mut buffer).with_context(|| format!("packet {number}"))?;
+            ensure!(buffer[..length] == [number; 100], "packet {number} is another");
+        }
+        ensure!(held() == 0, "{} are still counted as dropped", held());
+        traffic::download(&left.host, RIGHT.v4.into(), DATA).map(drop)
     });
 }
 
