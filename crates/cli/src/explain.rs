@@ -45,6 +45,18 @@ pub(crate) fn explanation(cause: &Cause, status: &Status) -> Explanation {
     }
 }
 
+/// What a person should know of a connection that only `legacy = true` has made possible.
+pub(crate) fn legacy_in_use(status: &Status) -> Option<String> {
+    let names: Vec<_> = status.legacy.iter().map(|name| plain(name)).collect();
+    let (last, before) = names.split_last()?;
+    let (list, are) = if before.is_empty() {
+        (last.clone(), "is")
+    } else {
+        (format!("{} and {last}", before.join(", ")), "are")
+    };
+    Some(format!("{list} {are} broken or close to it; ask the gateway's operator for newer algorithms."))
+}
+
 const ASK_OPERATOR: &str = "Ask whoever runs the gateway.";
 
 fn gateway(status: &Status) -> String {

@@ -170,6 +170,7 @@ async fn status_in_json_has_every_field_of_the_interface() {
         "gateway",
         "ike_sa",
         "child_sas",
+        "legacy",
         "addresses",
         "dns",
         "domains",

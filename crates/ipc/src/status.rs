@@ -28,6 +28,9 @@ pub struct Status {
     pub ike_sa: Option<IkeSa>,
     /// The CHILD SAs; two for a moment during a rekey.
     pub child_sas: Vec<ChildSa>,
+    /// Algorithms in use that only `legacy = true` allows, by their registered names; empty is as it should be.
+    #[serde(default)]
+    pub legacy: Vec<String>,
     /// Addresses that the gateway assigned, `ADDRESS/PREFIX`.
     pub addresses: Vec<Address>,
     /// DNS servers in use through the tunnel.
@@ -58,6 +61,7 @@ impl Status {
             gateway: None,
             ike_sa: None,
             child_sas: Vec::new(),
+            legacy: Vec::new(),
             addresses: Vec::new(),
             dns: Vec::new(),
             domains: Vec::new(),

@@ -180,6 +180,9 @@ fn connected(name: &ProfileName, status: &Status, output: &mut Output) -> Result
         [only] => format!(" with address {only}"),
         several => format!(" with addresses {}", several.join(" and ")),
     };
+    if let Some(warning) = explain::legacy_in_use(status) {
+        output.note(&format!("warning: {warning}"));
+    }
     output.line(&format!("Connected to {name}{with}.")).map_err(Failure::from)
 }
 

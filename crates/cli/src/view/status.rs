@@ -133,6 +133,9 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
         }
         page.field("Path", &path(sa, page.canvas));
         page.field("Algorithms", &algorithms(sa, newest));
+        if let Some(warning) = explain::legacy_in_use(status) {
+            page.field("Warning", &warning);
+        }
     }
     if let Some(text) = rekey(status.ike_sa.as_ref(), newest) {
         page.field("Next rekey", &text);

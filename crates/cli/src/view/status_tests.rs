@@ -78,6 +78,19 @@ fn a_connection_is_told_at_a_glance() {
 }
 
 #[test]
+fn legacy_algorithms_are_warned_about_as_long_as_they_are_in_use() {
+    let mut status = connected();
+    assert!(!draw(&status, 100).contains("Warning"));
+    status.legacy = vec!["HMAC_SHA1_96".to_owned(), "PRF_HMAC_SHA1".to_owned(), "MODP_1024".to_owned()];
+    let text = draw(&status, 160);
+    let warning = "  Warning     HMAC_SHA1_96, PRF_HMAC_SHA1 and MODP_1024 are broken or close to it; \
+                   ask the gateway's operator for newer algorithms.\n";
+    assert!(text.contains(warning), "{text}");
+    status.legacy.truncate(1);
+    assert!(draw(&status, 160).contains("HMAC_SHA1_96 is broken"), "{text}");
+}
+
+#[test]
 fn nothing_is_wider_than_the_terminal() {
     for width in [24, 40, 60, 80] {
         let text = draw(&connected(), width);
@@ -128,6 +141,7 @@ fn what_a_gateway_says_can_not_move_the_cursor() {
     let mut status = connected();
     let evil = "\u{1b}[2J\u{202e}".to_owned();
     status.domains = vec![evil.clone()];
+    status.legacy = vec![evil.clone()];
     if let Some(sa) = &mut status.ike_sa {
         sa.peer_id.clone_from(&evil);
         sa.proposal.clone_from(&evil);

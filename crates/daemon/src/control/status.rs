@@ -1,6 +1,6 @@
 //! The status as clients see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 
 use evenkeel_ipc::{
@@ -48,6 +48,10 @@ pub(super) fn of_tunnel(
     let inner = tunnel.inner_network();
     let ike = tunnel.ike_sa();
     let mut child_sas: Vec<ChildSa> = tunnel.child_sas().map(|child| child_sa(child, moment)).collect();
+    let mut legacy: Vec<String> = ike.iter().flat_map(|ike| ike.suite.legacy()).collect();
+    legacy.extend(tunnel.child_sas().flat_map(|child| child.suite.legacy()));
+    let mut seen = BTreeSet::new();
+    legacy.retain(|name| seen.insert(name.clone()));
     // What the data plane dropped belongs to no SA: shown with the newest.
     if let Some(newest) = child_sas.last_mut() {
         newest.drops.extend(plane_drops.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
@@ -72,6 +76,7 @@ pub(super) fn of_tunnel(
         sent_ago_s: activity.sent.map(|at| moment.seconds_since(at)),
         ike_sa: ike.map(|ike| ike_sa(&ike, moment)),
         child_sas,
+        legacy,
         ..Status::off(moment.wall_at(fact.since))
     }
 }

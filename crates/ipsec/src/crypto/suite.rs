@@ -17,6 +17,17 @@ pub struct IkeSuite {
     pub group: Group,
 }
 
+impl IkeSuite {
+    /// The registered names of those algorithms in it that a profile has to allow by `legacy = true`.
+    #[must_use]
+    pub fn legacy(&self) -> Vec<String> {
+        let integ = self.integ.filter(|integ| integ.is_legacy()).map(|integ| integ.to_string());
+        let prf = self.prf.is_legacy().then(|| self.prf.to_string());
+        let group = self.group.is_legacy().then(|| self.group.to_string());
+        [integ, prf, group].into_iter().flatten().collect()
+    }
+}
+
 /// "AES_GCM_16_256/PRF_HMAC_SHA2_256/CURVE_25519".
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,6 +55,13 @@ impl EspSuite {
             Some(integ) => integ.icv_len(),
             None => Encr::TAG_LEN,
         }
+    }
+
+    /// The registered names of those algorithms in it that a profile has to allow by `legacy = true`.
+    #[must_use]
+    pub fn legacy(&self) -> Vec<String> {
+        let integ = self.integ.filter(|integ| integ.is_legacy()).map(|integ| integ.to_string());
+        integ.into_iter().collect()
     }
 }
 
@@ -79,5 +97,17 @@ mod tests {
         let esp =
             EspSuite { encr: Encr::AesCbc(KeyBits::Bits128), integ: Some(Integ::HmacSha256_128), esn: true };
         assert_eq!(esp.to_string(), "AES_CBC_128/HMAC_SHA2_256_128/ESN");
+    }
+
+    #[test]
+    fn legacy_algorithms_of_a_suite_are_named() {
+        let encr = Encr::AesCbc(KeyBits::Bits128);
+        let old =
+            IkeSuite { encr, integ: Some(Integ::HmacSha1_96), prf: Prf::HmacSha1, group: Group::Modp1024 };
+        assert_eq!(old.legacy(), ["HMAC_SHA1_96", "PRF_HMAC_SHA1", "MODP_1024"]);
+        let modern = IkeSuite { integ: None, prf: Prf::HmacSha256, group: Group::Modp2048, ..old };
+        assert_eq!(modern.legacy(), [""; 0]);
+        assert_eq!(EspSuite { encr, integ: Some(Integ::HmacSha1_96), esn: true }.legacy(), ["HMAC_SHA1_96"]);
+        assert_eq!(EspSuite { encr, integ: Some(Integ::HmacSha256_128), esn: true }.legacy(), [""; 0]);
     }
 }

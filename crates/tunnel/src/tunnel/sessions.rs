@@ -52,6 +52,7 @@ impl Tunnel {
                         nat_local = sa.nat_local, nat_remote = sa.nat_remote, round_trips = sa.round_trips,
                         "IKE SA established"
                     );
+                    warn_of(&sa.suite.legacy());
                 }
                 ike::Event::Configured(assigned) => {
                     if let Some(link) = self.link_of(role) {
@@ -184,6 +185,7 @@ impl Tunnel {
             spi_in = %child.info.spi_in, spi_out = %child.info.spi_out, suite = %child.info.suite,
             replaces = child.replaces.map(tracing::field::display), "CHILD SA installed"
         );
+        warn_of(&child.info.suite.legacy());
         self.events.push_back(Event::InstallChild(child));
         match role {
             Role::InUse => self.in_use(now),
@@ -321,6 +323,16 @@ impl Tunnel {
                 }
             }
         }
+    }
+}
+
+/// What the profile had to allow is no secret from who reads the log.
+fn warn_of(legacy: &[String]) {
+    if !legacy.is_empty() {
+        tracing::warn!(
+            algorithms = legacy.join(" "),
+            "the gateway chose algorithms that are broken or close to it"
+        );
     }
 }
 
