@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -137,6 +138,17 @@ impl<'h> Client<'h> {
         .with_context(|| format!("the last status was {last:?}"))
     }
 
+    /// Has `evenkeel status --watch` tell every status from here on.
+    pub fn watch(&self) -> anyhow::Result<Watch> {
+        let mut command = Command::new(workspace_program("evenkeel")?);
+        command.args(["status", "--watch", "--json"]).env("EVENKEEL_SOCKET", socket(self.host));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = self.host.run(|| command.spawn()).context("starting evenkeel")?;
+        let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
+        let told = thread::spawn(move || lines.map_while(Result::ok).collect());
+        Ok(Watch { child, told })
+    }
+
     /// Runs `evenkeel`.
     pub fn evenkeel(&self, args: &[&str], input: Option<&str>) -> anyhow::Result<Run> {
         let mut command = Command::new(workspace_program("evenkeel")?);
@@ -177,6 +189,24 @@ impl<'h> Client<'h> {
         self.daemon.wait_for("the daemon's socket", PATIENCE, || {
             host.run(|| std::os::unix::net::UnixStream::connect(&socket)).ok().map(drop)
         })
+    }
+}
+
+/// A running `evenkeel status --watch`.
+pub struct Watch {
+    child: Child,
+    told: thread::JoinHandle<Vec<String>>,
+}
+
+impl Watch {
+    /// Ends it and returns what it has told, in order.
+    pub fn end(mut self) -> anyhow::Result<Vec<Status>> {
+        self.child.kill().context("ending evenkeel")?;
+        self.child.wait().context("waiting for evenkeel")?;
+        let mut lines = self.told.join().ok().context("reading what evenkeel tells")?;
+        // It may have been cut off in the middle of its last line.
+        lines.pop_if(|last| serde_json::from_str::<Status>(last).is_err());
+        lines.iter().map(|line| serde_json::from_str(line).with_context(|| line.clone())).collect()
     }
 }
 

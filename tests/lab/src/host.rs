@@ -123,6 +123,12 @@ impl Host {
             .with_context(|| format!("on host {}: setting {} to {value}", self.name, file.display()))
     }
 
+    /// No IPv6 on what this host will have: a kernel reports its multicast groups on every new device, and such reports fit
+    /// no SA. Without them nothing but the test's own packets reaches the tunnel, so that one drop is one too many.
+    pub fn without_ipv6(&self) -> anyhow::Result<()> {
+        self.sysctl("ipv6/conf/default/disable_ipv6", "1")
+    }
+
     /// Makes `/etc/NAME` on this host a link to `target`.
     pub fn link_etc(&self, name: &str, target: &Path) -> anyhow::Result<()> {
         let link = Path::new("/etc").join(name);

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod counters;
 pub mod engine;
 pub mod exec;
 pub mod gotatun;

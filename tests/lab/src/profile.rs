@@ -13,6 +13,7 @@ pub struct Profile {
     auth: Auth,
     authority: Option<String>,
     remote_ts: Vec<String>,
+    legacy: bool,
     sections: Vec<(&'static str, String)>,
 }
 
@@ -33,6 +34,7 @@ impl Profile {
             auth: Auth::Psk,
             authority: None,
             remote_ts: vec!["10.10.0.0/16".to_owned()],
+            legacy: false,
             sections: Vec::new(),
         }
     }
@@ -68,6 +70,12 @@ impl Profile {
         self
     }
 
+    /// Allows SHA-1 and group 2.
+    pub fn legacy(mut self) -> Self {
+        self.legacy = true;
+        self
+    }
+
     /// More lines for a section: `("ike", "proposals = [...]")`.
     pub fn section(mut self, name: &'static str, lines: &str) -> Self {
         self.sections.push((name, lines.to_owned()));
@@ -91,6 +99,9 @@ impl fmt::Display for Profile {
         writeln!(f, "name = \"lab\"")?;
         writeln!(f, "gateway = {:?}", self.gateway)?;
         writeln!(f, "remote_id = {:?}", self.remote_id)?;
+        if self.legacy {
+            writeln!(f, "legacy = true")?;
+        }
         writeln!(f, "[auth]")?;
         if let Some(local_id) = &self.local_id {
             writeln!(f, "local_id = {local_id:?}")?;

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::{IpAddr, UdpSocket},
     thread,
     time::{Duration, Instant},
@@ -13,26 +12,20 @@ use std::{
 use anyhow::{Context, ensure};
 use evenkeel_ipc::{Cause, State, Status};
 use evenkeel_lab::{
-    Host, Nat, Network, Topology,
+    Nat, Network, Topology,
     client::Client,
-    http,
+    counters, http,
     office::{ALICE_MAIL, PSK, psk_gateway},
     practice::{INNER, PracticeGateway},
     profile::Profile,
     sandbox,
     strongswan::{Charon, Connection},
     topology::SERVER_V4,
-    traffic, wait,
+    traffic,
 };
 
 /// How often the status is looked at while data flows.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// No IPv6 on what this host will have: a kernel reports its multicast groups on every new device, and such reports fit no
-/// SA. Without them nothing but the test's own packets reaches the tunnel, so that one drop is one too many.
-fn without_ipv6(host: &Host) -> anyhow::Result<()> {
-    host.sysctl("ipv6/conf/default/disable_ipv6", "1")
-}
 
 /// What was seen of a connection while data flowed.
 #[derive(Debug, Default)]
@@ -61,33 +54,12 @@ impl Seen {
     }
 }
 
-/// One of the kernel's counters of this host: `("Udp", "InDatagrams")`.
-fn counter(host: &Host, protocol: &str, name: &str) -> anyhow::Result<u64> {
-    let text = host.run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?;
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(": "));
-    let (names, values) = (lines.next().context("names")?, lines.next().context("values")?);
-    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
-    let (_, count) = pairs.find(|(one, _)| *one == name).with_context(|| format!("no {protocol} {name}"))?;
-    Ok(count.parse()?)
-}
-
-/// Every datagram that left the gateway has been read by the client; returns how many.
-fn every_datagram_arrived(network: &Network) -> anyhow::Result<u64> {
-    let mut last = (0, 0);
-    wait::until("the last datagram to be read", Duration::from_secs(5), || {
-        let sent = counter(&network.gateway, "Udp", "OutDatagrams").ok()?;
-        last = (sent, counter(network.client(), "Udp", "InDatagrams").ok()?);
-        (last.0 == last.1).then_some(sent)
-    })
-    .with_context(|| format!("the gateway sent {} datagrams, the client read {}", last.0, last.1))
-}
-
 #[test]
 fn one_stream_of_two_hundred_megabytes_survives_rekeys_of_both_sas_without_a_drop() {
     sandbox::run(|| {
         let network = Topology::behind(Nat::preserving()).build()?;
         traffic::serve(&network.server)?;
-        without_ipv6(network.client())?;
+        network.client().without_ipv6()?;
         let mut gateway = psk_gateway();
         gateway.connections[0] = Connection {
             rekey_child: 10,
@@ -113,9 +85,9 @@ fn one_stream_of_two_hundred_megabytes_survives_rekeys_of_both_sas_without_a_dro
         })?;
         // The data plane's own counts are of the whole connection: no SA's drops are missed with the SA.
         seen.note(&client.status()?)?;
-        let datagrams = every_datagram_arrived(&network)?;
+        let datagrams = counters::every_datagram_arrived(&network)?;
         // TCP asks again early on for its path's MTU, and where a pause of the server's delays an acknowledgement.
-        let again = counter(&network.server, "Tcp", "RetransSegs")?;
+        let again = counters::counter(&network.server, "Tcp", "RetransSegs")?;
         println!("{:.1} s, {datagrams} datagrams, {again} segments sent again; {seen:?}", took.as_secs_f64());
         ensure!(seen.ike_sas.len() >= 3, "the IKE SA was not rekeyed twice: {seen:?}");
         ensure!(
@@ -134,7 +106,7 @@ fn keepalives_keep_a_mapping_that_would_be_forgotten_in_the_silence() {
     const MOMENT: Duration = Duration::from_secs(1);
     sandbox::run(|| {
         let network = Topology::behind(Nat::preserving().forgetting_after(FORGET, FORGET)).build()?;
-        without_ipv6(network.client())?;
+        network.client().without_ipv6()?;
         traffic::serve(network.client())?;
         let _charon = Charon::start(&network.gateway, psk_gateway())?;
         // Whatever else could keep the mapping is far away.

@@ -54,6 +54,8 @@ pub struct Connection {
     pub rekey_child: u32,
     /// Seconds after which peers must re-authenticate; 0: never.
     pub reauth: u32,
+    /// Seconds by which a peer may overstay `rekey_ike` or `reauth` before this end closes the IKE SA.
+    pub over: u32,
     /// Seconds of silence after which this end asks whether the peer lives; 0: never.
     pub dpd: u32,
     /// Settings beyond these, of the connection.
@@ -102,6 +104,7 @@ impl Connection {
             rekey_ike: 0,
             rekey_child: 0,
             reauth: 0,
+            over: 3600,
             dpd: 0,
             extra: Vec::new(),
         }
@@ -185,7 +188,7 @@ impl Connection {
             text.seconds("rekey_time", self.rekey_ike);
             text.seconds("reauth_time", self.reauth);
             // Without this, strongSwan adds a random 10 % and closes SAs at times that no test expects.
-            text.seconds("over_time", if self.rekey_ike == 0 { 0 } else { 3600 });
+            text.seconds("over_time", if self.rekey_ike == 0 && self.reauth == 0 { 0 } else { self.over });
             text.seconds("rand_time", 0);
             text.seconds("dpd_delay", self.dpd);
             if !self.pools.is_empty() {
