@@ -178,6 +178,12 @@ pub enum Conflict {
     /// Nobody is trusted.
     #[error("who may vouch for the gateway? [trust] needs ca = [\"FILE\"] or system = true")]
     TrustMissing,
+    /// Both a status and a body.
+    #[error("allowed: either 'expect_status' or 'expect_body', which implies status 200")]
+    TwoPortalAnswers,
+    /// An answer to nothing.
+    #[error("an answer needs the 'url' that gives it")]
+    PortalAnswerWithoutUrl,
 }
 
 /// Something to tell the person about a profile that was taken all the same.

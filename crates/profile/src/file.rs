@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Host, Identity, Method, ProfileName, Secret};
+use crate::{Host, Identity, Method, ProfileName, Secret, WebUrl};
 
 /// A VPN connection for Evenkeel.
 ///
@@ -46,6 +46,9 @@ pub(crate) struct ProfileFile {
     /// Lifetimes in seconds.
     #[serde(default)]
     pub(crate) timers: TimersFile,
+    /// Captive portals, as hotels and cafes have them.
+    #[serde(default)]
+    pub(crate) portal: PortalFile,
 }
 
 /// Ports other than the standard ones.
@@ -150,4 +153,21 @@ pub(crate) struct TimersFile {
     /// Silence after which the gateway is asked whether it is still there.
     #[schemars(range(min = 1, max = 86_400))]
     pub(crate) dpd_s: Option<u32>,
+}
+
+/// Captive portals: whether they are looked for, and whom to ask beside the gateway.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PortalFile {
+    /// Whether to look for a portal when the gateway does not answer. Default: true.
+    pub(crate) detect: Option<bool>,
+    /// A page of a known answer, plain http. Default: the one that this system's connectivity check asks for, if any.
+    #[schemars(with = "Option<String>", length(max = 2048))]
+    pub(crate) url: Option<WebUrl>,
+    /// The status that `url` answers with. Default: 204, without `expect_body`.
+    #[schemars(range(min = 201, max = 299))]
+    pub(crate) expect_status: Option<u16>,
+    /// The body that `url` answers with, instead of `expect_status`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(crate) expect_body: Option<String>,
 }

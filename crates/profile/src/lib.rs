@@ -26,10 +26,12 @@ mod locate;
 mod model;
 mod name;
 mod pkcs12;
+mod portal;
 mod proposal;
 mod resolve;
 mod schema;
 mod secret;
+mod url;
 mod value;
 
 pub use certificate::{Certificate, CertificateChain, CertificateError};
@@ -39,10 +41,12 @@ pub use load::{ImportOptions, Loaded, load, parse_toml};
 pub use model::{Auth, EspOptions, GatewayPorts, IkeOptions, Method, Profile, Timers, Trust, Tunnel};
 pub use name::{NameError, ProfileName, is_invisible};
 pub use pkcs12::Pkcs12Error;
+pub use portal::{Portal, ProbeAnswer, ProbePage, ProbePageError};
 pub use proposal::{Proposal, ProposalError};
 pub use resolve::ReadReference;
 pub use schema::json_schema;
 pub use secret::{Secret, SecretKind, Secrets};
+pub use url::{WebUrl, WebUrlError};
 pub use value::{Cidr, CidrError, Host, HostError, Identity, IdentityError};
 
 /// Largest profile file, and largest file it may refer to, in bytes.

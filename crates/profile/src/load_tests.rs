@@ -2,7 +2,7 @@
 use std::fs;
 
 use super::*;
-use crate::{Auth, Method};
+use crate::{Auth, Method, ProbeAnswer};
 
 const LEAST: &str = r#"name = "Lab"
 gateway = "198.51.100.10"
@@ -188,4 +188,46 @@ fn folders_and_huge_files_are_not_read() {
     let huge = folder.path().join("huge.toml");
     fs::write(&huge, vec![b'#'; MAX_FILE + 1]).expect("written");
     assert_eq!(problem(&huge), Problem::Unreadable(FileProblem::TooLarge));
+}
+
+#[test]
+fn a_portal_page_is_taken_with_the_answer_that_it_is_known_for() {
+    let page = |rest: &str| {
+        let portal =
+            parse(&format!("{LEAST}[portal]\n{rest}")).unwrap_or_else(|e| panic!("{e}")).profile.portal;
+        let page = portal.page.map(|page| (page.url().to_string(), page.answer().clone()));
+        (portal.detect, page)
+    };
+    let url = "http://probe.example.com/x";
+    assert_eq!(page(""), (true, None));
+    assert_eq!(page("detect = false"), (false, None));
+    let named = |answer| (true, Some((url.to_owned(), answer)));
+    assert_eq!(page(&format!("url = \"{url}\"")), named(ProbeAnswer::Status(204)));
+    assert_eq!(page(&format!("url = \"{url}\"\nexpect_status = 202")), named(ProbeAnswer::Status(202)));
+    let body = format!("url = \"{url}\"\nexpect_body = \"success\"");
+    assert_eq!(page(&body), named(ProbeAnswer::Body("success".to_owned())));
+
+    let profile = parse(&format!("{LEAST}[portal]\n{body}")).unwrap_or_else(|e| panic!("{e}")).profile;
+    let mut json = serde_json::to_value(&profile).expect("serialises");
+    assert_eq!(serde_json::from_value::<Profile>(json.clone()).expect("parses"), profile);
+    *json.pointer_mut("/portal/page/url").expect("there") = serde_json::json!("https://probe.example.com/");
+    assert!(serde_json::from_value::<Profile>(json).is_err());
+}
+
+#[test]
+fn a_portal_page_that_could_tell_nothing_is_refused() {
+    for (rest, expected) in [
+        ("url = \"https://a.example/\"", "portal.url: a portal can't answer https"),
+        ("url = \"file:///etc/passwd\"", "portal.url: this is no web address"),
+        ("expect_status = 204", "portal.expect_status: an answer needs the 'url'"),
+        ("url = \"http://a.example/\"\nexpect_status = 200", "portal.expect_status: this is no status"),
+        ("url = \"http://a.example/\"\nexpect_body = \" \"", "portal.expect_body: this is no body"),
+        (
+            "url = \"http://a.example/\"\nexpect_body = \"x\"\nexpect_status = 200",
+            "portal.expect_body: allowed: either",
+        ),
+    ] {
+        let said = refusal(&format!("{LEAST}[portal]\n{rest}\n"));
+        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+    }
 }

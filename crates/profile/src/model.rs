@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, CertificateChain, Cidr, Host, Identity, ProfileName, Proposal, SecretKind};
+use crate::{Certificate, CertificateChain, Cidr, Host, Identity, Portal, ProfileName, Proposal, SecretKind};
 
 /// How to reach one VPN and what to ask of it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Profile {
     /// Lifetimes other than the defaults.
     #[serde(default)]
     pub timers: Timers,
+    /// Captive portals.
+    #[serde(default, skip_serializing_if = "Portal::is_default")]
+    pub portal: Portal,
 }
 
 impl Profile {

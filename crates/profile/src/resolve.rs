@@ -3,11 +3,12 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::file::{AuthFile, ProfileFile, TimersFile, TrustFile};
+use crate::file::{AuthFile, PortalFile, ProfileFile, TimersFile, TrustFile};
 use crate::key::read_private_key;
 use crate::{
     Auth, Certificate, CertificateChain, Cidr, Conflict, EspOptions, FileProblem, GatewayPorts, Host,
-    IkeOptions, Method, Problem, Profile, Proposal, Secret, Secrets, Timers, Trust, Tunnel, Warning, pkcs12,
+    IkeOptions, Method, Portal, ProbeAnswer, ProbePage, ProbePageError, Problem, Profile, Proposal, Secret,
+    Secrets, Timers, Trust, Tunnel, Warning, pkcs12,
 };
 
 /// Reads the file that a profile names so: resolved path, and contents or why not.
@@ -72,6 +73,7 @@ pub(crate) fn resolve(
             child_rekey_s: file.timers.child_rekey_s,
             dpd_s: file.timers.dpd_s,
         },
+        portal: resolve_portal(file.portal)?,
     };
     Ok((profile, secrets, warnings))
 }
@@ -102,6 +104,38 @@ fn check_ranges(file: &ProfileFile) -> Result<(), Fault> {
     at_most("esp.proposals", file.esp.proposals.len(), 32)?;
     at_most("trust.ca", file.trust.as_ref().map_or(0, |t| t.ca.len()), 64)?;
     Ok(())
+}
+
+fn resolve_portal(file: PortalFile) -> Result<Portal, Fault> {
+    let PortalFile { detect, url, expect_status, expect_body } = file;
+    let answer = match (expect_status, expect_body) {
+        (Some(_), Some(_)) => {
+            return Err(fault("portal.expect_body", Problem::Conflict(Conflict::TwoPortalAnswers)));
+        }
+        (Some(status), None) => Some(ProbeAnswer::Status(status)),
+        (None, Some(body)) => Some(ProbeAnswer::Body(body)),
+        (None, None) => None,
+    };
+    let page = match (url, answer) {
+        (None, None) => None,
+        (None, Some(ProbeAnswer::Status(_))) => {
+            return Err(fault("portal.expect_status", Problem::Conflict(Conflict::PortalAnswerWithoutUrl)));
+        }
+        (None, Some(ProbeAnswer::Body(_))) => {
+            return Err(fault("portal.expect_body", Problem::Conflict(Conflict::PortalAnswerWithoutUrl)));
+        }
+        (Some(url), answer) => {
+            Some(ProbePage::new(url, answer.unwrap_or(ProbeAnswer::Status(204))).map_err(|error| {
+                let key = match error {
+                    ProbePageError::Secure => "portal.url",
+                    ProbePageError::Status => "portal.expect_status",
+                    ProbePageError::Body => "portal.expect_body",
+                };
+                fault(key, Problem::Value(error.to_string()))
+            })?)
+        }
+    };
+    Ok(Portal { detect: detect.unwrap_or(true), page })
 }
 
 /// Checks each entry of a list and blames the one at fault.

@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Auth, Certificate, Cidr, EspOptions, GatewayPorts, Host, Identity, IkeOptions, Loaded, Problem, Profile,
-    ProfileError, ProfileName, Secrets, Timers, Trust, Tunnel, Warning,
+    Auth, Certificate, Cidr, EspOptions, GatewayPorts, Host, Identity, IkeOptions, Loaded, Portal, Problem,
+    Profile, ProfileError, ProfileName, Secrets, Timers, Trust, Tunnel, Warning,
 };
 
 /// An import under way.
@@ -136,6 +136,7 @@ impl Draft {
             esp,
             legacy,
             timers,
+            portal: Portal::default(),
         };
         Loaded { profile, secrets: self.secrets, warnings: self.warnings }
     }
