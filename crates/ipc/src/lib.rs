@@ -18,6 +18,7 @@ mod cause;
 mod client;
 mod codec;
 mod message;
+mod portal;
 mod server;
 mod status;
 mod value;
@@ -28,6 +29,10 @@ pub use codec::{CodecError, MAX_FRAME};
 pub use message::{
     ClientFrame, Hello, LogLevel, LogLine, Notification, Ownership, ProfileDetails, ProfileSummary, Request,
     RequestError, RequestId, Response, ServerFrame, Welcome,
+};
+pub use portal::{
+    ApiOutcome, DnsOutcome, HttpOutcome, PortalEvidence, PortalPage, PortalReport, PortalVerdict,
+    Redirection, SystemConnectivity,
 };
 pub use server::{Incoming, RequestReader, ResponseWriter, accept};
 pub use status::{Address, ChildSa, IkeSa, State, Status, Target, Transport};
