@@ -18,6 +18,7 @@ pub mod dirs;
 pub mod dns;
 pub mod ipc_transport;
 pub mod net_events;
+pub mod network_hints;
 pub mod routes;
 pub mod service;
 pub mod socket;

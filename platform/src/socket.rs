@@ -14,6 +14,10 @@ use crate::wakeup::Wakeup;
 #[cfg_attr(any(target_os = "macos", windows), path = "socket/portable.rs")]
 mod sys;
 
+mod stream;
+
+pub use stream::connect_tcp;
+
 #[cfg(test)]
 mod tests;
 
