@@ -9,6 +9,7 @@
 //! | [`server`] | clients and their requests |
 //! | [`control`] | the task that owns the connection |
 //! | [`machine`] | sockets, packet threads, routes, DNS |
+//! | [`portal`] | captive portals: whether one holds us back, and when it has let us go |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
 
 #![forbid(unsafe_code)]
@@ -19,5 +20,6 @@ pub mod control;
 pub mod daemon;
 pub mod logging;
 pub mod machine;
+pub mod portal;
 pub mod profiles;
 pub mod server;
