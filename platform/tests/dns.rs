@@ -9,6 +9,8 @@ use std::{fs, path::Path};
 use evenkeel_platform::dns::{DnsManager, DnsPlan, DnsSystem};
 use tempfile::TempDir;
 
+#[path = "bus/mod.rs"]
+mod bus;
 #[path = "dns/file.rs"]
 mod file;
 #[path = "dns/resolvconf.rs"]

@@ -1,9 +1,6 @@
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::symlink,
-    path::Path,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,56 +8,7 @@ use std::{
 use evenkeel_platform::dns::{DnsBackend, DnsError, DnsOutcome};
 use zbus::{connection::Builder, fdo, interface};
 
-use crate::{Machine, plan};
-
-/// A message bus of this test's own, ended with it.
-struct Bus {
-    daemon: Child,
-    address: String,
-}
-
-impl Bus {
-    fn start(dir: &Path) -> Self {
-        let config = dir.join("bus.conf");
-        let socket = dir.join("bus");
-        fs::write(
-            &config,
-            format!(
-                r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>session</type>
-  <listen>unix:path={}</listen>
-  <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
-</busconfig>"#,
-                socket.display()
-            ),
-        )
-        .unwrap();
-        // Should this process be killed, `timeout` still ends it.
-        let mut daemon = Command::new("timeout")
-            .args(["60", "dbus-daemon", "--nofork", "--print-address=1"])
-            .arg(format!("--config-file={}", config.display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("dbus-daemon (package dbus) is needed");
-        let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(address.starts_with("unix:"), "dbus-daemon (package dbus) did not start");
-        Self { daemon, address: address.trim().to_owned() }
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        // SIGTERM, which `timeout` passes on.
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.daemon.id().cast_signed()),
-            nix::sys::signal::Signal::SIGTERM,
-        );
-        let _ = self.daemon.wait();
-    }
-}
+use crate::{Machine, bus::Bus, plan};
 
 /// Notes what it is told.
 #[derive(Clone, Default)]
@@ -79,7 +27,7 @@ impl Resolved {
     }
 
     async fn serve(&self, bus: &Bus) -> zbus::Connection {
-        let serving = Builder::address(bus.address.as_str())
+        let serving = Builder::address(bus.address())
             .name("org.freedesktop.resolve1")
             .serve_at("/org/freedesktop/resolve1", self.clone())
             .build();
@@ -120,7 +68,7 @@ fn machine() -> (Machine, Bus) {
     let mut machine = Machine::new();
     symlink("../run/systemd/resolve/stub-resolv.conf", machine.etc("resolv.conf")).unwrap();
     let bus = Bus::start(machine.root.path());
-    machine.bus = Some(bus.address.clone());
+    machine.bus = Some(bus.address().to_owned());
     (machine, bus)
 }
 

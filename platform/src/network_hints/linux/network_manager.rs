@@ -109,7 +109,7 @@ fn configured_response(root: &Path) -> Option<String> {
         let small = fs::metadata(&file).is_ok_and(|known| known.is_file() && known.len() <= 64 << 10);
         small.then(|| fs::read(&file).ok()).flatten()
     });
-    texts.filter_map(|text| response(&String::from_utf8_lossy(&text))).last()
+    texts.rev().find_map(|text| response(&String::from_utf8_lossy(&text)))
 }
 
 /// `response` of section `connectivity` of a key file.
