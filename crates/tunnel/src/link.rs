@@ -72,7 +72,7 @@ impl Link {
         if !self.authenticating {
             let message = match transmit.path.framing {
                 Framing::Bare => Some(&transmit.payload[..]),
-                Framing::NonEspMarker => transmit.payload.get(NON_ESP_MARKER.len()..),
+                Framing::NonEspMarker | Framing::Stream => transmit.payload.get(NON_ESP_MARKER.len()..),
             };
             let exchange = message.and_then(|message| Some(Envelope::parse(message).ok()?.header.exchange));
             self.authenticating = exchange == Some(Exchange::IkeAuth);

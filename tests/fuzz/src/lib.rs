@@ -19,6 +19,7 @@ mod ike;
 mod profile;
 pub mod seeds;
 mod session;
+mod stream;
 
 pub use eap::{eap_peer, eap_server};
 pub use esp::{esp_open, esp_seal};
@@ -26,6 +27,7 @@ pub use frames::{frame, frames};
 pub use ike::{ike_datagram, ike_payloads};
 pub use profile::{profile_mobileconfig, profile_sswan, profile_toml};
 pub use session::{ike_session, skf_reassembly};
+pub use stream::stream_decoder;
 
 /// What became of an input, to tell whether a corpus gets anywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,4 +59,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "profile_sswan", run: profile_sswan },
     Target { name: "profile_toml", run: profile_toml },
     Target { name: "skf_reassembly", run: skf_reassembly },
+    Target { name: "stream_decoder", run: stream_decoder },
 ];

@@ -5,6 +5,7 @@ mod esp;
 mod ike;
 mod profile;
 mod session;
+mod stream;
 
 /// One input.
 pub struct Seed {
@@ -31,5 +32,6 @@ pub fn all() -> Vec<Seed> {
     esp::add(&mut seeds);
     profile::add(&mut seeds);
     session::add(&mut seeds);
+    stream::add(&mut seeds);
     seeds
 }

@@ -54,6 +54,7 @@ macro_rules! replays {
 
 replays! {
     eap_peer eap_server esp_open esp_seal ike_datagram ike_payloads ike_session profile_mobileconfig profile_sswan profile_toml skf_reassembly
+    stream_decoder
 }
 
 #[test]

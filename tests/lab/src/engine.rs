@@ -274,10 +274,10 @@ impl EngineClient {
         let now = Instant::now();
         match (path.framing, classify(&datagram)) {
             (Framing::Bare, _) => self.session.handle_datagram(path, &datagram, now),
-            (Framing::NonEspMarker, Encapsulated::Ike(message)) => {
+            (Framing::NonEspMarker | Framing::Stream, Encapsulated::Ike(message)) => {
                 self.session.handle_datagram(path, message, now);
             }
-            (Framing::NonEspMarker, Encapsulated::Esp(esp)) => {
+            (Framing::NonEspMarker | Framing::Stream, Encapsulated::Esp(esp)) => {
                 let spi = esp.first_chunk().map(|spi| EspSpi(u32::from_be_bytes(*spi)));
                 let Some(child) = spi.and_then(|spi| self.children.get_mut(&spi)) else { return };
                 if let Ok(opened) = child.inbound.open(&mut datagram) {
@@ -285,7 +285,7 @@ impl EngineClient {
                     self.session.handle_esp_received(now);
                 }
             }
-            (Framing::NonEspMarker, Encapsulated::Keepalive | Encapsulated::Runt) => {}
+            (Framing::NonEspMarker | Framing::Stream, Encapsulated::Keepalive | Encapsulated::Runt) => {}
         }
     }
 
@@ -295,7 +295,7 @@ impl EngineClient {
             while let Some(transmit) = self.session.poll_transmit() {
                 let socket = match transmit.path.framing {
                     Framing::Bare => &self.init.socket,
-                    Framing::NonEspMarker => &self.nat.socket,
+                    Framing::NonEspMarker | Framing::Stream => &self.nat.socket,
                 };
                 // A refused or lost datagram is what retransmission is for.
                 let _ = socket.send(&transmit.payload);

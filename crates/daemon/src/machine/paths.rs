@@ -196,10 +196,7 @@ impl Endpoint {
 
 /// The IKE message in a datagram, if that is what it holds.
 fn ike(path: Path, datagram: &[u8]) -> Option<&[u8]> {
-    match path.framing {
-        Framing::Bare => Some(datagram),
-        Framing::NonEspMarker => datagram.strip_prefix(&NON_ESP_MARKER[..]),
-    }
+    if path.framing.has_marker() { datagram.strip_prefix(&NON_ESP_MARKER[..]) } else { Some(datagram) }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has more to say than we can name")]

@@ -110,14 +110,18 @@ impl Machine for StrawMachine {
         let Path { local, remote, framing } = transmit.path;
         let message = match framing {
             Framing::Bare => &transmit.payload[..],
-            Framing::NonEspMarker => transmit.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap_or_default(),
+            Framing::NonEspMarker | Framing::Stream => {
+                transmit.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap_or_default()
+            }
         };
         self.responder.handle_datagram(Path { local: remote, remote: local, framing }, message, now);
         while let Some(answer) = self.responder.poll_transmit() {
             let Path { local, remote, framing } = answer.path;
             let message = match framing {
                 Framing::Bare => answer.payload,
-                Framing::NonEspMarker => answer.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec(),
+                Framing::NonEspMarker | Framing::Stream => {
+                    answer.payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec()
+                }
             };
             let path = Path { local: remote, remote: local, framing };
             self.queue.push_back(MachineEvent::Received { path, message });

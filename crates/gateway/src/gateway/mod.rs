@@ -15,7 +15,6 @@ mod plane;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::{Rng, UnixTime};
@@ -119,7 +118,7 @@ impl Gateway {
     /// Takes the payload of a UDP datagram.
     pub fn handle_datagram(&mut self, path: Path, payload: &mut [u8], now: Instant) {
         let Some(content) = content(path.framing, payload) else { return };
-        let fate = self.link.judge(Direction::Received, content, ip_len(path.remote, payload.len()));
+        let fate = self.link.judge(Direction::Received, content, ip_len(&path, payload.len()));
         match fate.arrival(now) {
             None => return,
             Some(at) if at > now => {
@@ -248,7 +247,7 @@ impl Gateway {
     fn deliver(&mut self, path: Path, payload: &mut [u8], now: Instant) {
         let message = match path.framing {
             Framing::Bare => &*payload,
-            Framing::NonEspMarker => match classify(payload) {
+            Framing::NonEspMarker | Framing::Stream => match classify(payload) {
                 Encapsulated::Ike(message) => message,
                 Encapsulated::Esp(_) => return self.deliver_esp(path, payload, now),
                 Encapsulated::Keepalive | Encapsulated::Runt => return,
@@ -280,7 +279,7 @@ impl Gateway {
     }
 
     fn send(&mut self, transmit: Transmit, content: Content, now: Instant) {
-        let length = ip_len(transmit.path.remote, transmit.payload.len());
+        let length = ip_len(&transmit.path, transmit.payload.len());
         match self.link.judge(Direction::Sent, content, length).arrival(now) {
             None => {}
             Some(at) if at > now => self.departing.push(at, transmit),
@@ -389,7 +388,7 @@ fn children_in_use(session: &Session) -> Vec<EspSpi> {
 fn content(framing: Framing, payload: &[u8]) -> Option<Content> {
     match framing {
         Framing::Bare => Some(Content::Ike),
-        Framing::NonEspMarker => match classify(payload) {
+        Framing::NonEspMarker | Framing::Stream => match classify(payload) {
             Encapsulated::Ike(_) => Some(Content::Ike),
             Encapsulated::Esp(_) => Some(Content::Esp),
             // NAT keepalives are for the NAT (RFC 3948 §4).
@@ -398,7 +397,10 @@ fn content(framing: Framing, payload: &[u8]) -> Option<Content> {
     }
 }
 
-/// Length of the IP packet around a UDP payload.
-fn ip_len(remote: SocketAddr, payload: usize) -> usize {
-    payload + 8 + if remote.is_ipv4() { 20 } else { 40 }
+/// Length of the IP packet around a UDP payload. What a stream carries has no packet of its own: TCP cuts it to fit.
+fn ip_len(path: &Path, payload: usize) -> usize {
+    match path.framing {
+        Framing::Bare | Framing::NonEspMarker => payload + 8 + if path.remote.is_ipv4() { 20 } else { 40 },
+        Framing::Stream => 0,
+    }
 }

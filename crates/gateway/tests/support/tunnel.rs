@@ -231,7 +231,7 @@ impl TunnelClient {
         while let Some(transmit) = self.session.poll_transmit() {
             let socket = match transmit.path.framing {
                 Framing::Bare => &self.bare,
-                Framing::NonEspMarker => &self.encapsulated,
+                Framing::NonEspMarker | Framing::Stream => &self.encapsulated,
             };
             // A gateway that is gone shows as an ICMP error here; the engine finds out by itself.
             let _ = socket.send(&transmit.payload).await;

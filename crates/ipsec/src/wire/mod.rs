@@ -1,4 +1,4 @@
-//! IKEv2 and ESP-in-UDP on the wire (RFC 7296 §3, RFC 7383 §2.5, RFC 3948 §2).
+//! IKEv2 and ESP in UDP and TCP on the wire (RFC 7296 §3, RFC 7383 §2.5, RFC 3948 §2, RFC 9329 §3).
 //!
 //! Decoding checks every length once; the owned values that come out need no further validation.
 
@@ -16,6 +16,7 @@ mod printable;
 mod proposal;
 mod reader;
 mod selector;
+mod stream;
 mod writer;
 
 pub use configuration::*;
@@ -30,3 +31,4 @@ pub use payload::*;
 pub use printable::*;
 pub use proposal::*;
 pub use selector::*;
+pub use stream::*;

@@ -429,8 +429,8 @@ fn name_of(state: TunnelState) -> &'static str {
 fn inside_port(port: u16, framing: Framing) -> u16 {
     match framing {
         Framing::Bare => 40_500,
-        Framing::NonEspMarker if port == 4500 => 44_500,
-        Framing::NonEspMarker => STREAM_PORTS + port,
+        Framing::NonEspMarker => 44_500,
+        Framing::Stream => STREAM_PORTS + port,
     }
 }
 
@@ -452,7 +452,7 @@ fn stream(gateway: IpAddr, port: u16) -> OpenedPath {
     let path = Path {
         local: SocketAddr::new(CLIENT, STREAM_PORTS + port),
         remote: SocketAddr::new(gateway, port),
-        framing: Framing::NonEspMarker,
+        framing: Framing::Stream,
     };
     OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
 }
@@ -468,7 +468,9 @@ fn port_of(transport: Transport) -> u16 {
 fn strip(framing: Framing, payload: Vec<u8>) -> Vec<u8> {
     match framing {
         Framing::Bare => payload,
-        Framing::NonEspMarker => payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec(),
+        Framing::NonEspMarker | Framing::Stream => {
+            payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec()
+        }
     }
 }
 

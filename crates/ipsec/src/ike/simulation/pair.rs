@@ -403,7 +403,7 @@ impl Pair {
             }
             let message = match path.framing {
                 Framing::Bare => Some(payload.as_slice()),
-                Framing::NonEspMarker => payload.strip_prefix(&NON_ESP_MARKER),
+                Framing::NonEspMarker | Framing::Stream => payload.strip_prefix(&NON_ESP_MARKER),
             };
             let Path { local, remote, framing } = path;
             let translated = if to_responder { self.nat.outward(local) } else { self.nat.inward(remote) };
