@@ -86,6 +86,16 @@ impl OutboundSa {
         self.headroom() + padded + self.transform.icv_len()
     }
 
+    /// Length of the ESP packet that [`seal_padded`](Self::seal_padded) makes: the greatest of at most `limit` bytes
+    /// that the cipher's alignment allows; `None` where the inner packet does not fit into it.
+    #[must_use]
+    pub const fn padded_len(&self, inner_len: usize, limit: usize) -> Option<usize> {
+        let Some(room) = limit.checked_sub(self.headroom() + self.transform.icv_len()) else { return None };
+        let alignment = self.transform.alignment();
+        let len = self.headroom() + room / alignment * alignment + self.transform.icv_len();
+        if len < self.sealed_len(inner_len) { None } else { Some(len) }
+    }
+
     /// What ESP adds to an inner packet of `inner_len` bytes.
     #[must_use]
     pub const fn overhead(&self, inner_len: usize) -> usize {
@@ -124,7 +134,31 @@ impl OutboundSa {
     /// See [`SealError`]; the slot is then unspecified and must not be sent.
     #[inline]
     pub fn seal(&mut self, slot: &mut [u8], inner_len: usize) -> Result<usize, SealError> {
-        let result = self.seal_uncounted(slot, inner_len);
+        let result = self.seal_uncounted(slot, inner_len, self.sealed_len(inner_len));
+        self.count(result, inner_len)
+    }
+
+    /// [`seal`](Self::seal) with TFC padding (RFC 4303 §2.7) behind the inner packet, to make an ESP packet of a
+    /// wanted length: that of [`padded_len`](Self::padded_len) for `limit`. The receiver cuts the padding off by the
+    /// inner packet's own length. Not for a peer that announced ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 §1.3.1).
+    ///
+    /// # Errors
+    /// See [`SealError`]: [`NoRoom`](SealError::NoRoom) also when the inner packet does not fit into `limit`.
+    pub fn seal_padded(
+        &mut self,
+        slot: &mut [u8],
+        inner_len: usize,
+        limit: usize,
+    ) -> Result<usize, SealError> {
+        let result = match self.padded_len(inner_len, limit) {
+            Some(len) => self.seal_uncounted(slot, inner_len, len),
+            None => Err(SealError::NoRoom),
+        };
+        self.count(result, inner_len)
+    }
+
+    #[inline]
+    fn count(&self, result: Result<usize, SealError>, inner_len: usize) -> Result<usize, SealError> {
         match result {
             Ok(_) => self.counters.carried(inner_len),
             Err(SealError::SequenceExhausted) => self.counters.dropped(DropReason::Exhausted),
@@ -134,12 +168,13 @@ impl OutboundSa {
         result
     }
 
+    /// `len` is that of the ESP packet: aligned, and at least [`sealed_len`](Self::sealed_len).
     #[inline]
-    fn seal_uncounted(&mut self, slot: &mut [u8], inner_len: usize) -> Result<usize, SealError> {
-        let (headroom, len) = (self.headroom(), self.sealed_len(inner_len));
+    fn seal_uncounted(&mut self, slot: &mut [u8], inner_len: usize, len: usize) -> Result<usize, SealError> {
+        let headroom = self.headroom();
         let esp = slot.get_mut(..len).ok_or(SealError::NoRoom)?;
         let inner = Inner::parse(&esp[headroom..headroom + inner_len]).ok_or(SealError::BadInner)?;
-        // Anything behind the packet would be TFC padding, which is not ours to send unasked.
+        // Anything behind the packet would be TFC padding of the caller's making.
         if inner.len() != inner_len {
             return Err(SealError::BadInner);
         }
@@ -152,7 +187,10 @@ impl OutboundSa {
         esp[..4].copy_from_slice(&self.spi.0.to_be_bytes());
         esp[4..HEADER_LEN].copy_from_slice(&(sequence as u32).to_be_bytes());
         let trailer = &mut esp[headroom + inner_len..len - self.transform.icv_len()];
-        let padding = trailer.len() - TRAILER_LEN;
+        // Without TFC padding there is less than the alignment, a power of two, to fill: all of it is padding.
+        let padding = (trailer.len() - TRAILER_LEN) & (self.transform.alignment() - 1);
+        let (tfc, trailer) = trailer.split_at_mut(trailer.len() - TRAILER_LEN - padding);
+        tfc.fill(0);
         for (index, byte) in trailer[..padding].iter_mut().enumerate() {
             // RFC 4303 §2.4: 1, 2, 3, ... At most 15 here.
             *byte = index as u8 + 1;

@@ -115,6 +115,16 @@ fn seal(sa: &mut OutboundSa, inner: &[u8]) -> Result<Vec<u8>, SealError> {
     Ok(slot)
 }
 
+fn seal_padded(sa: &mut OutboundSa, inner: &[u8], limit: usize) -> Result<Vec<u8>, SealError> {
+    // What lies in the slot from before must not get out.
+    let mut slot = vec![0xee; limit.max(sa.headroom() + inner.len())];
+    slot[sa.headroom()..][..inner.len()].copy_from_slice(inner);
+    let len = sa.seal_padded(&mut slot, inner.len(), limit)?;
+    assert_eq!(Some(len), sa.padded_len(inner.len(), limit));
+    slot.truncate(len);
+    Ok(slot)
+}
+
 /// An authentic packet with whatever a strange or hostile peer may put inside.
 fn forge(suite: EspSuite, sequence: u64, plaintext: &[u8]) -> Vec<u8> {
     let transform = Transform::sealing(suite, &keys(suite), &[9; 32]).unwrap();
@@ -230,6 +240,46 @@ fn ivs_never_repeat_and_for_cbc_never_count() {
         if matches!(suite.encr, Encr::AesCbc(_)) {
             assert!(ivs.windows(2).all(|pair| pair[0][..4] != pair[1][..4]), "predictable IVs");
         }
+    }
+}
+
+#[test]
+fn a_padded_packet_has_the_greatest_length_below_the_limit() {
+    for suite in suites() {
+        let (mut out, mut inbound) = pair(suite);
+        let step = if matches!(suite.encr, Encr::AesCbc(_)) { 16 } else { 4 };
+        let inner = ipv4(LOCAL, REMOTE, 30);
+        for limit in 300..=364 {
+            let esp = seal_padded(&mut out, &inner, limit).unwrap();
+            assert!(esp.len() <= limit && limit < esp.len() + step, "{suite}: {} for {limit}", esp.len());
+            assert_eq!(*inbound.open(&mut esp.clone()).unwrap().packet, *inner);
+        }
+        // As long as it would be anyway, and a byte less.
+        let least = out.sealed_len(inner.len());
+        assert_eq!(seal_padded(&mut out, &inner, least).unwrap().len(), least);
+        assert_eq!(seal_padded(&mut out, &inner, least - 1), Err(SealError::NoRoom));
+        assert_eq!(seal_padded(&mut out, &inner, 0), Err(SealError::NoRoom));
+    }
+}
+
+#[test]
+fn a_padded_packet_is_never_refused_by_the_padding_rules_of_another_receiver() {
+    // What the receiver sees behind the ICV: padding 1, 2, 3, ... shorter than a block, zeros before it.
+    for suite in suites() {
+        let (mut out, _) = pair(suite);
+        let transform = Transform::opening(suite, &keys(suite)).unwrap();
+        let inner = ipv4(LOCAL, REMOTE, 21);
+        let mut esp = seal_padded(&mut out, &inner, 400).unwrap();
+        transform.open(&mut esp, 1, suite.esn).unwrap();
+        let payload = &esp[out.headroom()..esp.len() - transform.icv_len()];
+        let (body, &[padding, next_header]) = payload.split_last_chunk::<2>().unwrap();
+        assert_eq!(next_header, 4);
+        assert!(usize::from(padding) < transform.alignment());
+        let (content, padding) = body.split_at(body.len() - usize::from(padding));
+        assert!(padding.iter().zip(1..).all(|(byte, expected)| *byte == expected), "{padding:?}");
+        let (packet, tfc) = content.split_at(inner.len());
+        assert_eq!(packet, inner);
+        assert!(tfc.len() > 200 && tfc.iter().all(|byte| *byte == 0));
     }
 }
 
@@ -474,6 +524,33 @@ proptest! {
             let result = inbound.open(&mut packets[index].clone()).map(|opened| opened.packet.to_vec());
             let expected = if delivered.insert(index) { Ok(inner.clone()) } else { Err(OpenError::Replay) };
             prop_assert_eq!(result, expected);
+        }
+    }
+
+    /// Padded and plain packets in any order: each is delivered as it was, and no sequence number or IV is used twice.
+    #[test]
+    fn padding_changes_neither_the_packet_nor_the_uniqueness_of_sequence_numbers(
+        suite in prop::sample::select(suites()),
+        packets in prop::collection::vec((any::<bool>(), 0usize..1400, prop::option::of(0usize..1500)), 1..20),
+    ) {
+        let (mut out, mut inbound) = pair(suite);
+        let (mut numbers, mut ivs) = (BTreeSet::new(), BTreeSet::new());
+        for (v6_inside, payload_len, limit) in packets {
+            let inner =
+                if v6_inside { ipv6(v6(2), v6(0x1234), payload_len) } else { ipv4(LOCAL, REMOTE, payload_len) };
+            let before = out.sequence();
+            let sealed = match limit {
+                None => seal(&mut out, &inner),
+                Some(limit) => seal_padded(&mut out, &inner, limit),
+            };
+            let Ok(mut esp) = sealed else {
+                prop_assert!(limit.is_some_and(|limit| limit < out.sealed_len(inner.len())));
+                prop_assert_eq!(out.sequence(), before, "a refused packet takes no number");
+                continue;
+            };
+            prop_assert!(numbers.insert(esp[4..8].to_vec()));
+            prop_assert!(ivs.insert(esp[8..out.headroom()].to_vec()));
+            prop_assert_eq!(&*inbound.open(&mut esp).unwrap().packet, &*inner);
         }
     }
 
