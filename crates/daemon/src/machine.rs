@@ -230,6 +230,10 @@ impl LocalMachine {
                 tracing::debug!(esp_len, "a packet is too long for the path");
                 None
             }
+            PlaneEvent::ProbeSent { .. }
+            | PlaneEvent::ProbeTooBig { .. }
+            | PlaneEvent::ProbeFailed { .. }
+            | PlaneEvent::ProbeReply { .. } => None,
             PlaneEvent::Trouble(error) => {
                 tracing::debug!(%error, "packets could not be sent or received");
                 None

@@ -7,6 +7,7 @@ use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::wire::EspSpi;
 
 use crate::mss::MssClamp;
+use crate::probe::{ProbeError, ProbeId};
 
 /// Takes events, from both threads. It is called in the packet path: it must not block.
 pub type EventSink = Box<dyn Fn(PlaneEvent) + Send + Sync>;
@@ -84,6 +85,35 @@ pub enum PlaneEvent {
     TooBig {
         /// Length of the ESP packet: the UDP payload.
         esp_len: usize,
+    },
+    /// A probe was sent.
+    ProbeSent {
+        /// Its name.
+        id: ProbeId,
+        /// Length of the outer IP datagram in bytes: what was wanted, or a little less for the cipher's alignment.
+        outer_len: u16,
+    },
+    /// The system refused to send a probe that is longer than what the first link takes.
+    ProbeTooBig {
+        /// Its name.
+        id: ProbeId,
+        /// Length of the outer IP datagram in bytes.
+        outer_len: u16,
+    },
+    /// A probe was not sent for another reason.
+    ProbeFailed {
+        /// Its name.
+        id: ProbeId,
+        /// Why.
+        error: ProbeError,
+    },
+    /// An answer to a probe: a packet that the [`WatchSet`](crate::probe::WatchSet) knows, authenticated by ESP. At
+    /// most 640 a second; more are dropped.
+    ProbeReply {
+        /// The inner packet, or its first 256 bytes; see [`Reply`](crate::probe::Reply).
+        packet: Vec<u8>,
+        /// Length in bytes of the outer IP datagram that it came in.
+        outer_len: u16,
     },
     /// Sending or receiving failed in a way that may pass: no route for the moment, for example. At most one a
     /// second.

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+/// IP protocol number of ICMP.
+pub(crate) const ICMP: u8 = 1;
 /// IP protocol number of TCP.
 pub(crate) const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub(crate) const UDP: u8 = 17;
+/// IP protocol number of ICMPv6.
+pub(crate) const ICMPV6: u8 = 58;
 
 /// Shortest TCP header.
 pub(crate) const TCP_HEADER: usize = 20;

@@ -18,11 +18,15 @@ use crate::early::Early;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::mss::{Checksum, MssClamp};
 use crate::outbound::{LOOKS_BEFORE_SLEEP, OutboundChange};
+use crate::probe::{MAX_REPLY, WatchSet, outer_headers};
 use crate::stats::{PlaneDrop, ThreadStats};
-use crate::throttle::Throttle;
+use crate::throttle::{Budget, Throttle};
 
 /// How often a peer's being alive is told.
 const SEEN_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many answers to probes are told in which time: some searches' worth.
+const REPLIES: (u32, Duration) = (64, Duration::from_millis(100));
 
 /// A change for the inbound thread.
 pub(crate) enum InboundChange {
@@ -31,6 +35,7 @@ pub(crate) enum InboundChange {
     SetPeer(EspSpi, SocketAddr),
     SetSocket(UdpSocket),
     SetMss(MssClamp),
+    Watch(Box<WatchSet>),
     Stop,
 }
 
@@ -54,6 +59,8 @@ pub(crate) struct Inbound {
     inbox: Inbox<InboundChange>,
     outbound: Mailbox<OutboundChange>,
     mss: MssClamp,
+    watches: WatchSet,
+    replies: Budget,
     events: Arc<EventSink>,
     /// Sorted by SPI.
     sas: Vec<InboundEntry>,
@@ -102,6 +109,8 @@ impl Inbound {
             inbox,
             outbound,
             mss,
+            watches: WatchSet::default(),
+            replies: Budget::new(REPLIES.0, REPLIES.1),
             events,
             sas: Vec::new(),
             recent: 0,
@@ -173,7 +182,11 @@ impl Inbound {
             Encapsulated::Esp(_) => {
                 if let Some(inner) = self.open(datagram, from) {
                     let packet = range.start + inner.start..range.start + inner.end;
-                    self.deliver(storage, packet);
+                    if self.watches.matches(&storage[packet.clone()]) {
+                        self.report_reply(&storage[packet], outer_headers(from) + range.len());
+                    } else {
+                        self.deliver(storage, packet);
+                    }
                 }
             }
             Encapsulated::Ike(message) => {
@@ -231,6 +244,19 @@ impl Inbound {
                 let _ = self.device.write(Offload::default(), &[IoSlice::new(&storage[packet])], 1);
             }
         }
+    }
+
+    /// Tells of an answer to a probe.
+    #[cold]
+    fn report_reply(&mut self, packet: &[u8], outer_len: usize) {
+        self.device.stats.probes.add(1);
+        if !self.replies.allows(Instant::now()) {
+            self.device.stats.dropped(PlaneDrop::Reply, 1);
+            return;
+        }
+        let packet = packet[..packet.len().min(MAX_REPLY)].to_vec();
+        let outer_len = u16::try_from(outer_len).unwrap_or(u16::MAX);
+        (self.events)(PlaneEvent::ProbeReply { packet, outer_len });
     }
 
     #[cold]
@@ -307,6 +333,7 @@ impl Inbound {
                     self.socket = socket;
                 }
                 InboundChange::SetMss(mss) => self.mss = mss,
+                InboundChange::Watch(watches) => self.watches = *watches,
                 InboundChange::Stop => return ControlFlow::Break(()),
             }
         }

@@ -33,6 +33,7 @@ mod mailbox;
 mod mss;
 mod outbound;
 mod plane;
+pub mod probe;
 mod segment;
 mod stats;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use evenkeel_platform::tun::{Frame, MAX_PACKET, Tun};
 use crate::config::{EventSink, PlaneEvent};
 use crate::mailbox::Inbox;
 use crate::mss::{Checksum, MssClamp};
+use crate::probe::{Probe, ProbeError, outer_headers};
 use crate::segment::Segments;
 use crate::stats::{PlaneDrop, ThreadStats};
 use crate::throttle::Throttle;
@@ -36,6 +37,7 @@ pub(crate) enum OutboundChange {
     SetPeer(EspSpi, SocketAddr),
     SetSocket(UdpSocket),
     SetMss(MssClamp),
+    Probe(Box<Probe>),
     Stop,
 }
 
@@ -230,10 +232,66 @@ impl Outbound {
                 }
                 OutboundChange::SetSocket(socket) => self.socket = socket,
                 OutboundChange::SetMss(mss) => self.mss = mss,
+                OutboundChange::Probe(probe) => self.probe(&probe),
                 OutboundChange::Stop => return ControlFlow::Break(()),
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Sends a probe and tells what became of it.
+    #[cold]
+    fn probe(&mut self, probe: &Probe) {
+        let id = probe.id;
+        let event = match self.seal_probe(probe) {
+            Err(error) => PlaneEvent::ProbeFailed { id, error },
+            Ok(outer_len) => match self.send_probe() {
+                Ok(()) => PlaneEvent::ProbeSent { id, outer_len },
+                Err(error) if is_too_big(&error) => {
+                    self.stats.probes_too_big.add(1);
+                    PlaneEvent::ProbeTooBig { id, outer_len }
+                }
+                Err(error) => PlaneEvent::ProbeFailed { id, error: error.into() },
+            },
+        };
+        self.train.clear();
+        (self.events)(event);
+    }
+
+    /// Seals a probe into the train, which is empty while changes are applied. The length of its outer datagram.
+    fn seal_probe(&mut self, probe: &Probe) -> Result<u16, ProbeError> {
+        let packet = &probe.packet;
+        let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(packet));
+        let chosen = chosen.ok_or(ProbeError::NoSa)?;
+        let entry = &mut self.sas[chosen];
+        let peer = entry.peer.map_or_else(|| self.socket.peer_addr(), Ok)?;
+        let headers = outer_headers(peer);
+        let esp_len = match probe.outer_len {
+            Some(wanted) => {
+                let limit = usize::from(wanted).checked_sub(headers);
+                limit
+                    .and_then(|limit| entry.sa.padded_len(packet.len(), limit))
+                    .ok_or(ProbeError::DoesNotFit)?
+            }
+            None => entry.sa.sealed_len(packet.len()),
+        };
+        let outer_len = u16::try_from(headers + esp_len).map_err(|_| ProbeError::DoesNotFit)?;
+        let headroom = entry.sa.headroom();
+        let slot = self.train.slot().get_mut(..esp_len).ok_or(ProbeError::DoesNotFit)?;
+        slot[headroom..headroom + packet.len()].copy_from_slice(packet);
+        let sealed_len = entry.sa.seal_padded(slot, packet.len(), esp_len)?;
+        self.train.add(sealed_len, entry.peer);
+        self.report_low_sequence(chosen);
+        Ok(outer_len)
+    }
+
+    fn send_probe(&mut self) -> io::Result<()> {
+        let (train, wakeup) = (&self.train, self.inbox.wakeup());
+        self.socket.send_train(train.bytes(), train.stride(), train.peer(), wakeup)?;
+        self.stats.writes.add(1);
+        self.stats.packets_written.add(1);
+        self.stats.probes.add(1);
+        Ok(())
     }
 
     /// Sends on this SA from now on, wherever several carry a packet.

@@ -15,6 +15,7 @@ use crate::inbound::{Inbound, InboundChange, InboundEntry};
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;
 use crate::outbound::{Outbound, OutboundChange, OutboundEntry};
+use crate::probe::{Probe, WatchSet};
 use crate::stats::{PlaneStats, ThreadStats};
 
 /// A running data plane. Changes take effect between two batches of packets; none interrupts traffic.
@@ -111,6 +112,19 @@ impl DataPlane {
     pub fn set_mss(&self, mss: MssClamp) {
         self.outbound.post(OutboundChange::SetMss(mss));
         self.inbound.post(InboundChange::SetMss(mss));
+    }
+
+    /// Sends a probe. What becomes of it is told by [`ProbeSent`](crate::PlaneEvent::ProbeSent),
+    /// [`ProbeTooBig`](crate::PlaneEvent::ProbeTooBig) or [`ProbeFailed`](crate::PlaneEvent::ProbeFailed). Several
+    /// leave in the order of the calls, each in a datagram of its own.
+    pub fn probe(&self, probe: Probe) {
+        self.outbound.post(OutboundChange::Probe(Box::new(probe)));
+    }
+
+    /// Changes which packets are answers to probes, in place of all that were watched for before. A probe that is sent
+    /// after this call finds its answer watched for.
+    pub fn watch(&self, watches: WatchSet) {
+        self.inbound.post(InboundChange::Watch(Box::new(watches)));
     }
 
     /// The counters.

@@ -43,11 +43,13 @@ pub enum PlaneDrop {
     Open,
     /// Inbound: the device did not take the packet.
     Write,
+    /// Inbound: more answers to probes than anybody asked for.
+    Reply,
 }
 
 impl PlaneDrop {
     /// Every reason, in the order of [`PlaneStats::drops`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoSa,
         Self::Inconsistent,
         Self::TooBig,
@@ -57,6 +59,7 @@ impl PlaneDrop {
         Self::Runt,
         Self::Open,
         Self::Write,
+        Self::Reply,
     ];
 
     /// A stable name.
@@ -72,6 +75,7 @@ impl PlaneDrop {
             Self::Runt => "runt",
             Self::Open => "open",
             Self::Write => "write",
+            Self::Reply => "reply",
         }
     }
 }
@@ -91,6 +95,10 @@ pub(crate) struct ThreadStats {
     pub(crate) control: Counter,
     /// NAT keepalives.
     pub(crate) keepalives: Counter,
+    /// Probes sent, or answers to them.
+    pub(crate) probes: Counter,
+    /// Probes that the system refused for their size.
+    pub(crate) probes_too_big: Counter,
     drops: [Counter; PlaneDrop::ALL.len()],
 }
 
@@ -117,6 +125,10 @@ pub struct OutboundStats {
     pub sends: u64,
     /// ESP packets in them.
     pub packets_sent: u64,
+    /// Probes among them.
+    pub probes_sent: u64,
+    /// Probes that the system refused for their size; not among the drops.
+    pub probes_too_big: u64,
 }
 
 /// From the socket to the device.
@@ -130,6 +142,8 @@ pub struct InboundStats {
     pub control: u64,
     /// NAT keepalives among them.
     pub keepalives: u64,
+    /// Answers to probes among them.
+    pub probe_replies: u64,
     /// Writes to the device.
     pub writes: u64,
     /// Packets in them, superpackets counted by their segments.
@@ -155,12 +169,15 @@ impl PlaneStats {
                 packets_read: outbound.packets_read.read(),
                 sends: outbound.writes.read(),
                 packets_sent: outbound.packets_written.read(),
+                probes_sent: outbound.probes.read(),
+                probes_too_big: outbound.probes_too_big.read(),
             },
             inbound: InboundStats {
                 receives: inbound.reads.read(),
                 datagrams: inbound.packets_read.read(),
                 control: inbound.control.read(),
                 keepalives: inbound.keepalives.read(),
+                probe_replies: inbound.probes.read(),
                 writes: inbound.writes.read(),
                 packets_written: inbound.packets_written.read(),
             },
