@@ -137,7 +137,7 @@ impl UdpSocket {
     /// # Errors
     /// As the system says; [`io::ErrorKind::WouldBlock`] when its buffer is full.
     pub fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        send_one(self.0.std(), datagram, to)
+        self.0.send(datagram, to)
     }
 
     /// Sends datagrams of `stride` bytes that stand back to back; the last may be shorter. At most
@@ -156,6 +156,29 @@ impl UdpSocket {
         self.0.send_train(datagrams, stride, to, wakeup)
     }
 
+    /// The longest IP datagram, headers included, that the system believes to reach the connected peer: the MTU of the
+    /// first link, or less after an ICMP message that anyone may have sent. `None` without a peer, or where the system
+    /// does not say.
+    #[must_use]
+    pub fn path_mtu(&self) -> Option<u32> {
+        self.0.path_mtu()
+    }
+
+    /// Keeps the ICMP messages about this socket's datagrams for [`take_icmp`](Self::take_icmp). Whoever asks for this
+    /// must take them: a message that waits ends every [`wait_readable`](Self::wait_readable) and uses up the receive
+    /// buffer. Where the system has nothing of the kind it does nothing.
+    pub fn keep_icmp(&self) {
+        self.0.keep_icmp();
+    }
+
+    /// The oldest ICMP message that was kept.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn take_icmp(&self) -> io::Result<Option<IcmpError>> {
+        self.0.take_icmp()
+    }
+
     /// Takes what has arrived, without waiting; the batch may come out empty.
     ///
     /// # Errors
@@ -164,12 +187,36 @@ impl UdpSocket {
         self.0.try_receive(batch)
     }
 
-    /// Waits until something can be received: `true`; or until the wakeup is set: `false`.
+    /// Waits until something can be received, or an ICMP message taken: `true`; or until the wakeup is set: `false`.
     ///
     /// # Errors
     /// When the system cannot wait.
     pub fn wait_readable(&self, wakeup: &Wakeup) -> io::Result<bool> {
         self.0.wait_readable(wakeup)
+    }
+}
+
+/// How much of a datagram an [`IcmpError`] quotes at most: the SPI and the sequence number of ESP, and some.
+const QUOTED: usize = 16;
+
+/// What an ICMP message says about a datagram that left this socket. The system has compared the addresses and ports
+/// that the message quotes with the socket's; whoever knows or guesses those can still have made it up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpError {
+    /// The longest IP datagram that the next link takes, where the message is "fragmentation needed" (RFC 1191) or
+    /// "packet too big" (RFC 4443). Other messages have none.
+    pub mtu: Option<u32>,
+    /// Where the datagram had been sent.
+    pub to: SocketAddr,
+    quoted: [u8; QUOTED],
+    quoted_len: usize,
+}
+
+impl IcmpError {
+    /// The first bytes of the datagram's UDP payload: none, if the message quotes the least that RFC 792 wants.
+    #[must_use]
+    pub fn quoted(&self) -> &[u8] {
+        self.quoted.get(..self.quoted_len).unwrap_or_default()
     }
 }
 

@@ -10,8 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket as RawSocket, Type};
 
-use super::{MAX_TRAIN_SEGMENTS, ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical};
+use super::{
+    IcmpError, MAX_TRAIN_SEGMENTS, ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical, send_one,
+};
 use crate::wakeup::{Interest, Wakeup, wait};
+
+#[path = "linux/icmp.rs"]
+mod icmp;
+
+/// How many pending errors of earlier datagrams a call may run into. Each is reported once, in place of a call; an error
+/// of the call itself comes again.
+const PENDING: usize = 2;
 
 /// Trains of one `recvmmsg`.
 pub(super) const BATCH: usize = 16;
@@ -80,6 +89,30 @@ impl Socket {
         self.coalescing.store(granted, Relaxed);
     }
 
+    pub(super) fn path_mtu(&self) -> Option<u32> {
+        icmp::path_mtu(&self.socket)
+    }
+
+    pub(super) fn keep_icmp(&self) {
+        if let Err(error) = icmp::keep(&self.socket) {
+            tracing::debug!(%error, "ICMP messages are not told");
+        }
+    }
+
+    pub(super) fn take_icmp(&self) -> io::Result<Option<IcmpError>> {
+        icmp::take(&self.socket)
+    }
+
+    pub(super) fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        let mut pending = 0;
+        loop {
+            match send_one(&self.socket, datagram, to) {
+                Err(error) if pending < PENDING && is_of_icmp(&error) => pending += 1,
+                result => return result,
+            }
+        }
+    }
+
     pub(super) fn send_train(
         &self,
         datagrams: &[u8],
@@ -115,7 +148,7 @@ impl Socket {
 
     /// Repeats a call that the full send buffer, a signal or somebody's ICMP message got in the way of.
     fn insist<T>(&self, wakeup: &Wakeup, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        let mut refused = false;
+        let mut pending = 0;
         loop {
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -124,8 +157,7 @@ impl Socket {
                         return Err(error);
                     }
                 }
-                // A pending ICMP error is reported once, in place of the call; what it is about was sent long ago.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !refused => refused = true,
+                Err(error) if pending < PENDING && is_of_icmp(&error) => pending += 1,
                 result => return result,
             }
         }
@@ -228,14 +260,17 @@ impl Socket {
     }
 }
 
-/// Nothing there, or an ICMP message about something sent earlier, which anyone can forge.
+/// Nothing there, or an ICMP message about something sent earlier.
 fn is_harmless(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) || is_of_icmp(error)
+}
+
+/// Perhaps an ICMP message about something sent earlier, which anyone can forge.
+fn is_of_icmp(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
-            libc::EAGAIN
-                | libc::EINTR
-                | libc::ECONNREFUSED
+            libc::ECONNREFUSED
                 | libc::EHOSTUNREACH
                 | libc::ENETUNREACH
                 | libc::EMSGSIZE

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use super::{ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical, send_one};
+use super::{IcmpError, ReceiveBatch, Received, UdpAbilities, UdpOptions, canonical, send_one};
 use crate::wakeup::{Interest, Wakeup, wait};
 
 /// Trains of one call.
@@ -72,6 +72,21 @@ impl Socket {
             let granted = self.state.set_gro((&self.socket).into(), true).is_ok();
             self.coalescing.store(granted, Relaxed);
         }
+    }
+
+    pub(super) const fn path_mtu(&self) -> Option<u32> {
+        None
+    }
+
+    pub(super) const fn keep_icmp(&self) {}
+
+    #[expect(clippy::unnecessary_wraps, reason = "the same everywhere")]
+    pub(super) const fn take_icmp(&self) -> io::Result<Option<IcmpError>> {
+        Ok(None)
+    }
+
+    pub(super) fn send(&self, datagram: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        send_one(&self.socket, datagram, to)
     }
 
     pub(super) fn send_train(

@@ -85,6 +85,44 @@ fn an_icmp_error_about_an_earlier_datagram_is_no_error() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_icmp_message_is_kept_with_what_it_quotes_and_ends_the_wait_until_it_is_taken() {
+    for local in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let (a, b) = pair(&UdpOptions::default(), local);
+        let (wakeup, mut batch) = (Wakeup::new().unwrap(), ReceiveBatch::new());
+        let gone = b.local_addr().unwrap();
+        drop(b);
+        a.keep_icmp();
+        assert_eq!(a.take_icmp().unwrap(), None);
+        for datagram in [&b"0123456789abcdefghij"[..], b"short"] {
+            a.send(datagram, None).unwrap();
+            assert!(a.wait_readable(&wakeup).unwrap());
+            a.try_receive(&mut batch).unwrap();
+            assert!(batch.is_empty());
+            let error = a.take_icmp().unwrap().unwrap();
+            assert_eq!((error.mtu, error.to), (None, gone));
+            assert_eq!(error.quoted(), &datagram[..datagram.len().min(16)]);
+            assert_eq!(a.take_icmp().unwrap(), None);
+        }
+        // Nothing is left that would end a wait.
+        wakeup.wake();
+        assert!(!a.wait_readable(&wakeup).unwrap());
+        // What the system refuses by itself is an answer to the sender, not a message.
+        assert!(is_too_big(&a.send(&[0; 65_600], None).unwrap_err()));
+        assert_eq!(a.take_icmp().unwrap(), None);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connected_socket_knows_its_paths_mtu() {
+    let (a, _b) = pair(&UdpOptions::default(), Ipv4Addr::LOCALHOST.into());
+    assert_eq!(a.path_mtu(), Some(65_535));
+    let unconnected = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), &UdpOptions::default()).unwrap();
+    assert_eq!(unconnected.path_mtu(), None);
+}
+
 #[test]
 fn a_datagram_above_the_mtu_is_too_big() {
     let (a, _b) = pair(&UdpOptions::default(), Ipv4Addr::LOCALHOST.into());
