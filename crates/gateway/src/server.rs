@@ -162,6 +162,11 @@ impl Server {
             PlaneEvent::UnknownSpi { .. } | PlaneEvent::TooBig { .. } | PlaneEvent::Trouble(_) => {
                 debug!(?event, "data plane");
             }
+            // A gateway sends no probes.
+            PlaneEvent::ProbeSent { .. }
+            | PlaneEvent::ProbeTooBig { .. }
+            | PlaneEvent::ProbeFailed { .. }
+            | PlaneEvent::ProbeReply { .. } => {}
             PlaneEvent::Stopped(error) => {
                 error!(%error, "the data plane has stopped: nothing is carried any more")
             }
