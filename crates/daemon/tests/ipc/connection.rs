@@ -21,7 +21,7 @@ async fn the_network_is_configured_after_the_sa_and_restored_before_off() {
     alice.perform(Request::Disconnect).await.unwrap();
     let status = wait_for(&mut alice, State::Off).await;
     assert_eq!((status.target, status.profile), (Target::Disconnected, None));
-    assert_eq!(daemon.strings.journal()[4..], ["unconfigure", "remove", "close"]);
+    assert_eq!(daemon.strings.journal()[5..], ["unconfigure", "remove", "close"]);
 }
 
 #[tokio::test]
