@@ -102,3 +102,84 @@ pub const BLOCKED_VERDICT_LIVES: Duration = DAY.saturating_mul(7);
 
 /// How long it is remembered that something worked.
 pub const OPEN_VERDICT_LIVES: Duration = DAY.saturating_mul(90);
+
+// The NAT mapping lifetime.
+
+/// The interval while nothing is known (RFC 3948 §4).
+pub const FIRST_INTERVAL: Duration = Duration::from_secs(20);
+
+/// No NAT is served more often than this: one that forgets sooner can't be kept open at a bearable cost.
+pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Share of the proven lifetime that is used. The rest is for a late timer and a NAT whose clock is coarse.
+pub const KEEP_PERCENT: u32 = 80;
+
+/// After a mapping was lost in a silence, this share of the silence is used until the lifetime is measured: less than
+/// half, so that one loss at the default 20 s is enough for a lifetime of 10 s.
+pub const SHRINK_PERCENT: u32 = 40;
+
+/// The silences that are tried in turn until a mapping dies.
+pub const SILENCES: [Duration; 7] = [
+    Duration::from_secs(30),
+    Duration::from_secs(45),
+    Duration::from_secs(60),
+    Duration::from_secs(90),
+    Duration::from_secs(120),
+    Duration::from_secs(180),
+    LONGEST_SILENCE,
+];
+
+/// The longest silence that is tried. Past it a keepalive every four minutes saves nothing that matters.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(300);
+
+/// The shortest silence that says something about a lifetime.
+pub const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long the tunnel carried nothing before a step begins: while it carries data no keepalive is sent, and nothing
+/// is gained by knowing more.
+pub const IDLE_BEFORE_SEARCH: Duration = Duration::from_secs(10);
+
+/// Between the two uses of a fresh flow: Linux gives a flow its long timer only when it saw packets both ways for more
+/// than two seconds (nf_conntrack_proto_udp).
+pub const WARM_UP: Duration = Duration::from_secs(3);
+
+/// A check that was not answered by then, with the owner's repetitions, is unreachable.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An inbound probe that was not reported this long after its silence did not take place.
+pub const INBOUND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A method that failed this often in a row is not used in this search.
+pub const METHOD_FAILURES: u8 = 3;
+
+/// A method that contradicted itself this often is not believed.
+pub const CONTRADICTIONS: u8 = 2;
+
+/// Checks that one silence may need: base, warm-up, verdict.
+pub const CHECKS_PER_SILENCE: u32 = 3;
+
+/// Second-socket checks in an hour at most. A search needs 20 to 40.
+pub const CHECKS_PER_HOUR: u32 = 60;
+
+/// Bytes of one check on the path, request and response with their outer headers: an IKE header, an SK payload with
+/// two hashes, its IV, padding and tag.
+pub const BYTES_PER_CHECK: u64 = 400;
+
+/// Inbound probes in an hour at most.
+pub const INBOUND_PROBES_PER_HOUR: u32 = 30;
+
+/// A settled lifetime is checked again after this long.
+pub const RECHECK_AFTER: Duration = DAY;
+
+/// And after this long where the search began with a lost mapping or met a contradiction, doubling back to a day: a NAT
+/// that changes its mind must not leave us with a bad value for long.
+pub const DOUBTFUL_RECHECK_AFTER: Duration = Duration::from_secs(3600);
+
+/// First pause after a search that led to nothing; it doubles.
+pub const FIRST_GIVE_UP_PAUSE: Duration = Duration::from_secs(600);
+
+/// The pauses grow to this.
+pub const LAST_GIVE_UP_PAUSE: Duration = Duration::from_secs(6 * 3600);
+
+/// Idle time after which the interval is learned, whatever the network. See docs/network-learning.md for the sum.
+pub const LEARNING_TIME: Duration = Duration::from_secs(75 * 60);

@@ -4,6 +4,7 @@
 //!   family to the inner MTU, and from there to the TCP MSS.
 //! - [`mtu`] finds the path MTU of each direction.
 //! - [`ladder`] says what to try in which order to reach the gateway, and what is blocked.
+//! - [`keepalive`] finds how seldom a NAT keepalive is enough.
 //! - [`portal`] judges whether a captive portal stands in the way.
 //!
 //! Every algorithm takes `now` as an argument, says what to send (`poll_*`) and is told what happened (`handle_*`).
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod defaults;
+pub mod keepalive;
 pub mod ladder;
 pub mod mtu;
 pub mod overhead;

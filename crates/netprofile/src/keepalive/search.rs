@@ -1,0 +1,503 @@
+//! The search: which method measures what, and what is believed of it.
+
+use std::time::{Duration, Instant};
+
+use super::bracket::{Bracket, Next, Rules};
+use super::second_socket::{SecondSocket, Shown};
+use super::{Action, Check, Confidence, Config, InboundProbe, Learned, Method, PortAssignment, Spent};
+use crate::defaults;
+
+/// Both ends of the bracket are seen twice: one change may be another uplink or a restarted NAT, one equal hash the luck
+/// of a small port pool.
+const BY_HASH: Rules = Rules { lives: 2, deaths: 2, inherit: true };
+/// What came in is proof; what did not may have been lost.
+const BY_INBOUND: Rules = Rules { lives: 1, deaths: 2, inherit: false };
+
+/// Learns the lifetime of the NAT mapping; see the [module](super).
+#[derive(Debug)]
+pub struct LifetimeSearch {
+    config: Config,
+    stage: Stage,
+    hash: Bracket,
+    inbound: Bracket,
+    second: SecondSocket,
+    listening: Option<Listening>,
+    proven: Option<Proven>,
+    /// A silence that the live mapping did not survive, until something proves otherwise.
+    suspected: Option<Duration>,
+    ports: Option<PortAssignment>,
+    quiet_from: Instant,
+    /// Attempts in a row that a method did not work at all.
+    hash_failures: u8,
+    inbound_failures: u8,
+    gave_up: u32,
+    /// A mapping was lost, or a method contradicted itself, since the search began.
+    unsettled: bool,
+    recheck: Duration,
+    hour_from: Instant,
+    this_hour: Spent,
+    spent: Spent,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Does what an earlier visit proved still hold?
+    Recall,
+    /// Find the bracket by hash.
+    Hash,
+    /// Have an inbound packet confirm what the hash says.
+    Confirm,
+    /// Find the bracket by inbound packets.
+    Inbound,
+    /// Over, until then.
+    Settled { until: Instant },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Listening {
+    silence: Duration,
+    since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Proven {
+    lower: Duration,
+    method: Method,
+    confidence: Confidence,
+    at: Option<Instant>,
+}
+
+/// What a stage wants.
+enum Step {
+    ByHash(Duration),
+    ByInbound(Duration),
+    Enter(Stage),
+    Accept { lower: Duration, method: Method, confidence: Confidence },
+    Keep,
+    GiveUp,
+    Rest,
+}
+
+impl LifetimeSearch {
+    /// Starts from what is remembered, or from the default. The tunnel counts as busy until it was idle for a while.
+    #[must_use]
+    pub fn new(config: Config, now: Instant) -> Self {
+        let remembered = config.remembered.filter(|known| known.confidence > Confidence::Low);
+        let mut search = Self {
+            config,
+            stage: Stage::Hash,
+            hash: Bracket::default(),
+            inbound: Bracket::default(),
+            second: SecondSocket::new(),
+            listening: None,
+            proven: remembered.filter(|known| known.lower >= defaults::SHORTEST_SILENCE).map(|known| {
+                Proven {
+                    lower: known.lower.min(defaults::LONGEST_SILENCE),
+                    method: known.method,
+                    confidence: known.confidence,
+                    at: None,
+                }
+            }),
+            suspected: None,
+            ports: config.remembered.and_then(|known| known.ports),
+            quiet_from: now + defaults::IDLE_BEFORE_SEARCH,
+            hash_failures: 0,
+            inbound_failures: 0,
+            gave_up: 0,
+            unsettled: false,
+            recheck: defaults::RECHECK_AFTER,
+            hour_from: now,
+            this_hour: Spent::default(),
+            spent: Spent::default(),
+        };
+        // A bound that was proven stays one, also where the search for it has to begin anew.
+        search.suspected = remembered.and_then(|known| known.upper).filter(|&upper| {
+            upper >= defaults::SHORTEST_SILENCE && search.proven.is_none_or(|proven| proven.lower < upper)
+        });
+        search.begin_search();
+        if search.proven.is_some() {
+            search.stage = Stage::Recall;
+        }
+        search
+    }
+
+    /// Send a keepalive when nothing was sent on the live path for this long. Changes with any `handle_*`.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.unproven().max(self.share_of_proven()).max(defaults::SHORTEST_INTERVAL)
+    }
+
+    /// Everything that is known.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        // What the interval rests on: a proof shorter than the default says nothing about it.
+        let basis = self.proven.filter(|_| self.share_of_proven() >= self.unproven());
+        Learned {
+            interval: self.interval(),
+            lower: self.proven.map(|proven| proven.lower),
+            upper: self.upper(),
+            confidence: basis.map_or(Confidence::Low, |proven| proven.confidence),
+            method: basis.map(|proven| proven.method).or(self.suspected.map(|_| Method::Passive)),
+            proven_at: self.proven.and_then(|proven| proven.at),
+            ports: self.ports,
+            settled: matches!(self.stage, Stage::Settled { .. }),
+        }
+    }
+
+    /// What the search has asked for since it was made.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// The next thing to do, if one is due.
+    pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
+        if let Some(listening) = &mut self.listening
+            && listening.since.is_none()
+        {
+            listening.since = Some(now);
+            self.this_hour.inbound_probes += 1;
+            self.spent.inbound_probes = self.spent.inbound_probes.saturating_add(1);
+            return Some(Action::ProbeInbound { silence: listening.silence });
+        }
+        if self.second.poll(now) {
+            self.this_hour.checks += 1;
+            self.spent.checks = self.spent.checks.saturating_add(1);
+            return Some(Action::CheckSecondSocket);
+        }
+        None
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and then to poll for an action.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if let Some(Listening { silence, since }) = self.listening {
+            return since.map(|since| since + silence + defaults::INBOUND_TIMEOUT);
+        }
+        if let Some(due) = self.second.due() {
+            return Some(due);
+        }
+        match self.stage {
+            Stage::Settled { until } => Some(until),
+            Stage::Recall | Stage::Hash | Stage::Confirm | Stage::Inbound => {
+                Some(if self.is_spent() { self.hour_from + HOUR } else { self.quiet_from })
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.hour_from + HOUR {
+            self.hour_from = now;
+            self.this_hour = Spent::default();
+        }
+        if self.second.is_overdue(now) {
+            self.handle_check(Check::Unreachable, now);
+        }
+        if let Some(Listening { silence, since: Some(since) }) = self.listening
+            && now >= since + silence + defaults::INBOUND_TIMEOUT
+        {
+            self.handle_inbound_probe(InboundProbe::Unavailable, now);
+        }
+        if let Stage::Settled { until } = self.stage
+            && now >= until
+        {
+            self.suspected = self.upper();
+            if !self.config.second_socket && !self.config.inbound_probe {
+                // Nothing can ever test the suspicion, and it may have been a lost keepalive.
+                self.suspected = None;
+            }
+            self.begin_search();
+        }
+        self.proceed(now);
+    }
+
+    /// Data (anything but keepalives and checks) went through the tunnel: no step is begun until it has been idle.
+    pub fn handle_traffic(&mut self, now: Instant) {
+        self.quiet_from = now + defaults::IDLE_BEFORE_SEARCH;
+    }
+
+    /// [`Action::CheckSecondSocket`] has ended.
+    pub fn handle_check(&mut self, check: Check, now: Instant) {
+        match check {
+            Check::Unreachable => {
+                self.second.reset();
+                self.hash_failures = self.hash_failures.saturating_add(1);
+            }
+            Check::Seen(hash) => match self.second.answer(hash, now) {
+                Shown::Nothing => {}
+                Shown::Unstable => self.hash_failures = self.hash_failures.saturating_add(1),
+                Shown::Same(silence) => {
+                    self.hash_failures = 0;
+                    self.hash.lives(silence);
+                }
+                Shown::Changed { asked, bound } => {
+                    self.hash_failures = 0;
+                    self.hash.dies(asked, bound, BY_HASH);
+                    if self.hash.reproduced && self.ports.is_none() {
+                        self.ports = Some(PortAssignment::Changing);
+                    }
+                    self.doubt(asked);
+                }
+            },
+        }
+        self.proceed(now);
+    }
+
+    /// [`Action::ProbeInbound`] has ended.
+    pub fn handle_inbound_probe(&mut self, outcome: InboundProbe, now: Instant) {
+        let Some(Listening { silence, .. }) = self.listening.take() else { return };
+        match outcome {
+            InboundProbe::Unavailable => self.inbound_failures = self.inbound_failures.saturating_add(1),
+            InboundProbe::Arrived => {
+                self.inbound_failures = 0;
+                self.inbound.lives(silence);
+                self.prove_by_inbound(silence, now);
+            }
+            InboundProbe::Lost => {
+                self.inbound_failures = 0;
+                self.inbound.dies(silence, silence, BY_INBOUND);
+                let times = self.inbound.died.map_or(0, |died| died.times);
+                if times >= BY_INBOUND.deaths {
+                    self.doubt(silence);
+                    if self.hash.lived.is_some_and(|lived| lived.asked >= silence) {
+                        self.ports = Some(PortAssignment::Preserving);
+                    }
+                }
+            }
+        }
+        self.proceed(now);
+    }
+
+    /// Something authenticated came in on the live mapping after `silence` in which nothing went out on it: proof that
+    /// costs nothing.
+    pub fn handle_inbound_after_silence(&mut self, silence: Duration, now: Instant) {
+        if silence >= defaults::SHORTEST_SILENCE {
+            self.prove_by_inbound(silence.min(defaults::LONGEST_SILENCE), now);
+        }
+    }
+
+    /// The live mapping was lost after nothing had been sent on it for `idle`: a check shows another hash, or traffic
+    /// goes one way after the silence. The interval shrinks at once. A change without a silence (a NAT that was
+    /// restarted, another uplink) is no evidence about lifetimes.
+    pub fn handle_mapping_lost(&mut self, idle: Duration, now: Instant) {
+        if idle >= defaults::SHORTEST_SILENCE {
+            self.suspected = Some(self.suspected.map_or(idle, |known| known.min(idle)));
+            self.doubt(idle);
+            self.gave_up = 0;
+            self.begin_search();
+            self.unsettled = true;
+        }
+        self.second.reset();
+        self.proceed(now);
+    }
+
+    /// The interval without any proof.
+    fn unproven(&self) -> Duration {
+        self.upper().map_or(defaults::FIRST_INTERVAL, |upper| {
+            defaults::FIRST_INTERVAL.min(upper * defaults::SHRINK_PERCENT / 100)
+        })
+    }
+
+    fn share_of_proven(&self) -> Duration {
+        self.proven.map_or(Duration::ZERO, |proven| proven.lower * defaults::KEEP_PERCENT / 100)
+    }
+
+    fn begin_search(&mut self) {
+        let bracket = self.suspected.map_or_else(Bracket::default, Bracket::suspected);
+        self.hash = bracket;
+        self.inbound = bracket;
+        self.second.reset();
+        self.listening = None;
+        self.hash_failures = 0;
+        self.inbound_failures = 0;
+        self.unsettled = false;
+        self.stage = Stage::Hash;
+    }
+
+    fn hash_works(&self) -> bool {
+        self.config.second_socket
+            && self.hash_failures < defaults::METHOD_FAILURES
+            && !(self.ports == Some(PortAssignment::Preserving) && self.inbound_works())
+    }
+
+    fn inbound_works(&self) -> bool {
+        self.config.inbound_probe && self.inbound_failures < defaults::METHOD_FAILURES
+    }
+
+    /// The shortest silence that is known, or suspected, to kill a mapping.
+    fn upper(&self) -> Option<Duration> {
+        let by_hash = self.hash.died.filter(|died| died.times > 0);
+        let by_inbound = self.inbound.died.filter(|died| died.times >= BY_INBOUND.deaths);
+        let measured = [by_hash, by_inbound].into_iter().flatten().map(|died| died.bound);
+        measured.chain(self.suspected).min()
+    }
+
+    /// A mapping did not survive `silence`: what claims otherwise is dropped at once.
+    fn doubt(&mut self, silence: Duration) {
+        self.proven = self.proven.filter(|proven| proven.lower < silence);
+    }
+
+    fn prove_by_inbound(&mut self, silence: Duration, now: Instant) {
+        self.suspected = self.suspected.filter(|&suspected| suspected > silence);
+        self.hash.refute(silence);
+        self.inbound.refute(silence);
+        if self.proven.is_none_or(|proven| proven.lower <= silence) {
+            let confidence = self.proven.map_or(Confidence::Medium, |proven| {
+                if proven.lower == silence {
+                    proven.confidence.max(Confidence::Medium)
+                } else {
+                    Confidence::Medium
+                }
+            });
+            let method = Method::InboundAfterSilence;
+            self.proven = Some(Proven { lower: silence, method, confidence, at: Some(now) });
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.this_hour.checks + defaults::CHECKS_PER_SILENCE > defaults::CHECKS_PER_HOUR
+            || self.this_hour.inbound_probes >= defaults::INBOUND_PROBES_PER_HOUR
+    }
+
+    /// Begins the next step, if one may begin.
+    fn proceed(&mut self, now: Instant) {
+        // Each pass ends in a step, or in another stage nearer to the end.
+        for _ in 0..8 {
+            if self.second.is_busy() || self.listening.is_some() {
+                return;
+            }
+            let may_begin = now >= self.quiet_from && !self.is_spent();
+            match self.step() {
+                Step::ByHash(silence) if may_begin => self.second.begin(silence, now),
+                Step::ByInbound(silence) if may_begin => {
+                    self.listening = Some(Listening { silence, since: None });
+                }
+                Step::ByHash(_) | Step::ByInbound(_) | Step::Rest => return,
+                Step::Enter(stage) => self.stage = stage,
+                Step::Accept { lower, method, confidence } => {
+                    self.suspected = self.suspected.filter(|&suspected| suspected > lower);
+                    self.proven = Some(Proven { lower, method, confidence, at: Some(now) });
+                    let pause = self.recheck_after();
+                    self.settle(pause, now);
+                }
+                Step::Keep => {
+                    let pause = self.recheck_after();
+                    self.settle(pause, now);
+                }
+                Step::GiveUp => {
+                    self.settle(self.give_up_pause(), now);
+                    self.gave_up = self.gave_up.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// How long what was found is left alone: a day, but an hour after a lost mapping or a contradiction, and then
+    /// twice as long after each search without one.
+    fn recheck_after(&mut self) -> Duration {
+        if self.is_doubtful() {
+            self.recheck = defaults::DOUBTFUL_RECHECK_AFTER;
+        }
+        let pause = self.recheck;
+        self.recheck = (self.recheck * 2).min(defaults::RECHECK_AFTER);
+        pause
+    }
+
+    fn give_up_pause(&self) -> Duration {
+        if !self.config.second_socket && !self.config.inbound_probe {
+            return defaults::LAST_GIVE_UP_PAUSE;
+        }
+        let pause = defaults::FIRST_GIVE_UP_PAUSE * (1 << self.gave_up.min(6));
+        let longest =
+            if self.is_doubtful() { defaults::DOUBTFUL_RECHECK_AFTER } else { defaults::LAST_GIVE_UP_PAUSE };
+        pause.min(longest)
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.unsettled || [&self.hash, &self.inbound].into_iter().any(Bracket::is_contradicted)
+    }
+
+    fn settle(&mut self, pause: Duration, now: Instant) {
+        self.stage = Stage::Settled { until: now + pause };
+    }
+
+    fn step(&self) -> Step {
+        match self.stage {
+            Stage::Settled { .. } => Step::Rest,
+            Stage::Recall => self.recall(),
+            Stage::Hash if self.hash_works() => self.by_hash(),
+            Stage::Hash => self.without_hash(),
+            Stage::Confirm => self.confirm(),
+            Stage::Inbound if self.inbound_works() => self.by_inbound(),
+            Stage::Inbound => Step::GiveUp,
+        }
+    }
+
+    fn recall(&self) -> Step {
+        let Some(proven) = self.proven else { return Step::Enter(Stage::Hash) };
+        let lived = |bracket: &Bracket| bracket.lived.is_some_and(|lived| lived.asked >= proven.lower);
+        let Proven { lower, method, confidence, .. } = proven;
+        // A hash can vouch only for what a hash has found.
+        if lived(&self.inbound) || (lived(&self.hash) && method == Method::SecondSocket) {
+            Step::Accept { lower, method, confidence }
+        } else if method == Method::SecondSocket && self.hash_works() {
+            Step::ByHash(lower)
+        } else if self.inbound_works() {
+            Step::ByInbound(lower)
+        } else {
+            Step::Keep
+        }
+    }
+
+    fn by_hash(&self) -> Step {
+        let lived = self.hash.lived.map(|lived| lived.asked);
+        match (self.hash.next(BY_HASH), lived) {
+            (Next::Try(silence), _) => Step::ByHash(silence),
+            (Next::Converged, Some(_)) => Step::Enter(Stage::Confirm),
+            // On a NAT that was seen to change ports before, never dying means living.
+            (Next::NoDeath, Some(_)) if self.ports == Some(PortAssignment::Changing) => {
+                Step::Enter(Stage::Confirm)
+            }
+            (Next::Converged | Next::NoDeath | Next::Unreliable, _) => self.without_hash(),
+        }
+    }
+
+    fn without_hash(&self) -> Step {
+        if self.inbound_works() { Step::Enter(Stage::Inbound) } else { Step::GiveUp }
+    }
+
+    fn confirm(&self) -> Step {
+        let Some(found) = self.hash.lived.map(|lived| lived.asked) else {
+            return Step::Enter(Stage::Hash);
+        };
+        let lived = self.inbound.lived.is_some_and(|lived| lived.asked >= found);
+        let died =
+            self.inbound.died.is_some_and(|died| died.asked <= found && died.times >= BY_INBOUND.deaths);
+        if lived {
+            Step::Accept { lower: found, method: Method::InboundAfterSilence, confidence: Confidence::High }
+        } else if died {
+            Step::Enter(Stage::Inbound)
+        } else if self.inbound_works() {
+            Step::ByInbound(found)
+        } else if self.config.trust_hash_alone {
+            Step::Accept { lower: found, method: Method::SecondSocket, confidence: Confidence::Medium }
+        } else {
+            Step::GiveUp
+        }
+    }
+
+    fn by_inbound(&self) -> Step {
+        match (self.inbound.next(BY_INBOUND), self.inbound.lived) {
+            (Next::Try(silence), _) => Step::ByInbound(silence),
+            (Next::Converged | Next::NoDeath, Some(lived)) => Step::Accept {
+                lower: lived.asked,
+                method: Method::InboundAfterSilence,
+                confidence: Confidence::High,
+            },
+            (Next::Converged | Next::NoDeath, None) | (Next::Unreliable, _) => Step::GiveUp,
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
