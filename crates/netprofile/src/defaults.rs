@@ -183,3 +183,26 @@ pub const LAST_GIVE_UP_PAUSE: Duration = Duration::from_secs(6 * 3600);
 
 /// Idle time after which the interval is learned, whatever the network. See docs/network-learning.md for the sum.
 pub const LEARNING_TIME: Duration = Duration::from_secs(75 * 60);
+
+// Memory.
+
+/// Networks that are remembered: several years of travelling.
+pub const REMEMBERED_NETWORKS: usize = 128;
+
+/// The largest file of remembered networks that is read; a full one is smaller.
+pub const REMEMBERED_BYTES: usize = 1 << 20;
+
+/// Characters of a network's label. An SSID has at most 32 bytes.
+pub const LABEL_CHARS: usize = 64;
+
+/// Connect times that are kept for each network.
+pub const CONNECT_TIMES: usize = 16;
+
+/// A mapping lifetime keeps its full confidence this long,
+pub const LIFETIME_FRESH: Duration = DAY.saturating_mul(7);
+
+/// and is used at all this long. After that it is shown, and searched for anew.
+pub const LIFETIME_STALE: Duration = DAY.saturating_mul(30);
+
+/// A path MTU is remembered this long. A wrong one costs two round trips.
+pub const MTU_LIVES: Duration = DAY.saturating_mul(30);

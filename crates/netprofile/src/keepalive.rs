@@ -128,7 +128,7 @@ pub struct Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remembered {
     /// The longest silence that a mapping survived.
-    pub lower: Duration,
+    pub lower: Option<Duration>,
     /// The shortest silence that a mapping did not survive.
     pub upper: Option<Duration>,
     /// How that was proven.

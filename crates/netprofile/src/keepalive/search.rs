@@ -82,7 +82,19 @@ impl LifetimeSearch {
     /// Starts from what is remembered, or from the default. The tunnel counts as busy until it was idle for a while.
     #[must_use]
     pub fn new(config: Config, now: Instant) -> Self {
-        let remembered = config.remembered.filter(|known| known.confidence > Confidence::Low);
+        let lower = config.remembered.and_then(|known| {
+            let lower = known.lower.filter(|&lower| lower >= defaults::SHORTEST_SILENCE)?;
+            (known.confidence > Confidence::Low).then_some(Proven {
+                lower: lower.min(defaults::LONGEST_SILENCE),
+                method: known.method,
+                confidence: known.confidence,
+                at: None,
+            })
+        });
+        // What killed a mapping once is not tried on the live one, however old the memory.
+        let upper = config.remembered.and_then(|known| known.upper).filter(|&upper| {
+            upper >= defaults::SHORTEST_SILENCE && lower.is_none_or(|lower| lower.lower < upper)
+        });
         let mut search = Self {
             config,
             stage: Stage::Hash,
@@ -90,15 +102,8 @@ impl LifetimeSearch {
             inbound: Bracket::default(),
             second: SecondSocket::new(),
             listening: None,
-            proven: remembered.filter(|known| known.lower >= defaults::SHORTEST_SILENCE).map(|known| {
-                Proven {
-                    lower: known.lower.min(defaults::LONGEST_SILENCE),
-                    method: known.method,
-                    confidence: known.confidence,
-                    at: None,
-                }
-            }),
-            suspected: None,
+            proven: lower,
+            suspected: upper,
             ports: config.remembered.and_then(|known| known.ports),
             quiet_from: now + defaults::IDLE_BEFORE_SEARCH,
             hash_failures: 0,
@@ -110,10 +115,6 @@ impl LifetimeSearch {
             this_hour: Spent::default(),
             spent: Spent::default(),
         };
-        // A bound that was proven stays one, also where the search for it has to begin anew.
-        search.suspected = remembered.and_then(|known| known.upper).filter(|&upper| {
-            upper >= defaults::SHORTEST_SILENCE && search.proven.is_none_or(|proven| proven.lower < upper)
-        });
         search.begin_search();
         if search.proven.is_some() {
             search.stage = Stage::Recall;

@@ -177,7 +177,7 @@ fn a_remembered_lifetime_is_used_from_the_first_packet_and_verified_with_few() {
         (Ports::Preserving, Method::InboundAfterSilence, BOTH_METHODS),
     ] {
         let remembered = Remembered {
-            lower: Duration::from_secs(110),
+            lower: Some(Duration::from_secs(110)),
             upper: Some(Duration::from_secs(121)),
             method,
             confidence: Confidence::High,
@@ -197,7 +197,7 @@ fn a_remembered_lifetime_is_used_from_the_first_packet_and_verified_with_few() {
 #[test]
 fn a_wrong_memory_is_corrected_within_one_step() {
     let remembered = Remembered {
-        lower: Duration::from_secs(110),
+        lower: Some(Duration::from_secs(110)),
         upper: None,
         method: Method::SecondSocket,
         confidence: Confidence::Medium,
@@ -209,6 +209,23 @@ fn a_wrong_memory_is_corrected_within_one_step() {
     assert!(idle.search.interval() <= Duration::from_secs(45), "{:?}", idle.search.interval());
     idle.run_until(defaults::LEARNING_TIME, |_| {});
     assert_learned(&idle);
+}
+
+#[test]
+fn a_short_lifetime_that_nothing_but_a_loss_has_shown_is_not_lost_again_on_the_next_visit() {
+    let nats = [Behaviour::plain(10, Ports::Random)];
+    let learned = learn(&nats, NOTHING).search.learned();
+    let remembered = Remembered {
+        lower: learned.lower,
+        upper: learned.upper,
+        method: learned.method.unwrap(),
+        confidence: learned.confidence,
+        ports: learned.ports,
+    };
+    let config = Config { remembered: Some(remembered), ..NOTHING };
+    let mut idle = Idle::new(&nats, Surroundings::default(), config, 1);
+    idle.run_until(Duration::from_secs(3600), |_| {});
+    assert_eq!((idle.search.interval(), idle.losses), (Duration::from_secs(8), 0));
 }
 
 #[test]
