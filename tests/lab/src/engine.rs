@@ -16,8 +16,8 @@ use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use evenkeel_ipsec::{
     crypto::{EspProposals, IkeProposals, Secret, SigningKey, UnixTime},
     ike::{
-        ChildInstalled, ClientConfig, Configuration, Event, Failure, Framing, LocalAuth, Path, PeerAuth,
-        Session, Timers,
+        ChildInstalled, ClientConfig, Configuration, Event, Failure, Framing, LocalAuth, Mapping, Path,
+        PeerAuth, Session, Timers,
     },
     wire::{Encapsulated, EspSpi, TrafficSelector, classify},
 };
@@ -27,8 +27,9 @@ use crate::{Host, traffic};
 /// A session with its sockets, and the SAs that it has installed.
 pub struct EngineClient {
     session: Session,
-    init: Socket,
-    nat: Socket,
+    /// The port of the first exchange, the port of all others, and those that were opened since.
+    sockets: Vec<Socket>,
+    arrived: mpsc::Sender<(Path, Vec<u8>)>,
     arrivals: mpsc::Receiver<(Path, Vec<u8>)>,
     key: Option<SigningKey>,
     children: BTreeMap<EspSpi, ChildInstalled>,
@@ -37,6 +38,7 @@ pub struct EngineClient {
     /// Inner packets that came out of CHILD SAs.
     inner: Vec<Vec<u8>>,
     configuration: Configuration,
+    path_checks: Vec<(Path, Option<Mapping>)>,
     /// Everything that the session has reported, and when.
     history: Vec<(Duration, String)>,
     started: Instant,
@@ -49,6 +51,38 @@ struct Socket {
     path: Path,
 }
 
+impl Socket {
+    /// A socket on `host` from `local` (any port) to `remote`, with a thread that hands over what arrives.
+    fn open(
+        host: &Host,
+        local: IpAddr,
+        remote: SocketAddr,
+        framing: Framing,
+        arrived: &mpsc::Sender<(Path, Vec<u8>)>,
+    ) -> anyhow::Result<Self> {
+        let socket = host.run(|| -> anyhow::Result<_> {
+            let socket = UdpSocket::bind((local, 0)).context("a UDP socket")?;
+            socket.connect(remote).context("the gateway's address")?;
+            Ok(socket)
+        })?;
+        let local = socket.local_addr().context("our own address")?;
+        let path = Path { local, remote, framing };
+        let (receiver, arrived) = (socket.try_clone().context("sharing the socket")?, arrived.clone());
+        thread::spawn(move || {
+            let mut buffer = vec![0; 65535];
+            // ECONNREFUSED is what a gateway that is being restarted answers with; it passes.
+            loop {
+                if let Ok(length) = receiver.recv(&mut buffer)
+                    && arrived.send((path, buffer[..length].to_vec())).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Self { socket, path })
+    }
+}
+
 impl EngineClient {
     /// Starts to connect from `host`. `key` signs when the configuration names a certificate.
     pub fn start(
@@ -58,45 +92,25 @@ impl EngineClient {
         key: Option<SigningKey>,
     ) -> anyhow::Result<Self> {
         let (arrived, arrivals) = mpsc::channel();
-        let open = |port, framing| -> anyhow::Result<Socket> {
-            let socket = host.run(|| -> anyhow::Result<_> {
-                let any = SocketAddr::from(match gateway {
-                    IpAddr::V4(_) => (IpAddr::from([0; 4]), 0),
-                    IpAddr::V6(_) => (IpAddr::from([0; 16]), 0),
-                });
-                let socket = UdpSocket::bind(any).context("a UDP socket")?;
-                socket.connect((gateway, port)).context("the gateway's address")?;
-                Ok(socket)
-            })?;
-            let local = socket.local_addr().context("our own address")?;
-            let path = Path { local, remote: (gateway, port).into(), framing };
-            let (receiver, arrived) = (socket.try_clone().context("sharing the socket")?, arrived.clone());
-            thread::spawn(move || {
-                let mut buffer = vec![0; 65535];
-                // ECONNREFUSED is what a gateway that is being restarted answers with; it passes.
-                loop {
-                    if let Ok(length) = receiver.recv(&mut buffer)
-                        && arrived.send((path, buffer[..length].to_vec())).is_err()
-                    {
-                        return;
-                    }
-                }
-            });
-            Ok(Socket { socket, path })
+        let any = match gateway {
+            IpAddr::V4(_) => IpAddr::from([0; 4]),
+            IpAddr::V6(_) => IpAddr::from([0; 16]),
         };
-        let (init, nat) = (open(500, Framing::Bare)?, open(4500, Framing::NonEspMarker)?);
+        let init = Socket::open(host, any, (gateway, 500).into(), Framing::Bare, &arrived)?;
+        let nat = Socket::open(host, any, (gateway, 4500).into(), Framing::NonEspMarker, &arrived)?;
         let session =
             Session::connect(Arc::new(config), init.path, nat.path, seed()?, wall()?, Instant::now());
         Ok(Self {
             session,
-            init,
-            nat,
+            sockets: vec![init, nat],
+            arrived,
             arrivals,
             key,
             children: BTreeMap::new(),
             sending: None,
             inner: Vec::new(),
             configuration: Configuration::default(),
+            path_checks: Vec::new(),
             history: Vec::new(),
             started: Instant::now(),
             failure: None,
@@ -141,6 +155,19 @@ impl EngineClient {
     pub fn child(&self) -> anyhow::Result<&ChildInstalled> {
         let spi = self.sending.context("no CHILD SA is sent on")?;
         self.children.get(&spi).context("the CHILD SA that is sent on is not installed")
+    }
+
+    /// Opens another socket to the gateway's NAT-traversal port, from this address of `host`.
+    pub fn open_path(&mut self, host: &Host, local: IpAddr, gateway: IpAddr) -> anyhow::Result<Path> {
+        let socket = Socket::open(host, local, (gateway, 4500).into(), Framing::NonEspMarker, &self.arrived)?;
+        let path = socket.path;
+        self.sockets.push(socket);
+        Ok(path)
+    }
+
+    /// Path tests that were answered, with what the gateway saw of our address.
+    pub fn path_checks(&self) -> &[(Path, Option<Mapping>)] {
+        &self.path_checks
     }
 
     /// Asks the session to do something.
@@ -248,7 +275,8 @@ impl EngineClient {
         let mut slot = vec![0; headroom + packet.len() + child.outbound.max_trailer()];
         slot[headroom..headroom + packet.len()].copy_from_slice(&packet);
         let length = child.outbound.seal(&mut slot, packet.len())?;
-        self.nat.socket.send(&slot[..length]).context("sending ESP")?;
+        let path = self.session.info().context("no IKE SA")?.path;
+        self.socket(path).context("no socket for ESP")?.send(&slot[..length]).context("sending ESP")?;
         Ok(self.next_port)
     }
 
@@ -293,10 +321,7 @@ impl EngineClient {
     fn drain(&mut self) -> anyhow::Result<()> {
         loop {
             while let Some(transmit) = self.session.poll_transmit() {
-                let socket = match transmit.path.framing {
-                    Framing::Bare => &self.init.socket,
-                    Framing::NonEspMarker | Framing::Stream => &self.nat.socket,
-                };
+                let socket = self.socket(transmit.path).context("a path without a socket")?;
                 // A refused or lost datagram is what retransmission is for.
                 let _ = socket.send(&transmit.payload);
             }
@@ -304,6 +329,10 @@ impl EngineClient {
             self.history.push((self.started.elapsed(), format!("{event:?}")));
             self.act(event);
         }
+    }
+
+    fn socket(&self, path: Path) -> Option<&UdpSocket> {
+        self.sockets.iter().find(|socket| socket.path == path).map(|socket| &socket.socket)
     }
 
     fn act(&mut self, event: Event) {
@@ -328,6 +357,7 @@ impl EngineClient {
                 self.children.remove(&spi_in);
                 self.sending = self.sending.filter(|sending| *sending != spi_in);
             }
+            Event::PathChecked { path, mapping, .. } => self.path_checks.push((path, mapping)),
             Event::Closed(failure) => self.failure = Some(failure),
             Event::Established(_)
             | Event::IkeRekeyed(_)
@@ -336,6 +366,8 @@ impl EngineClient {
             | Event::PathChanged(_)
             | Event::Migrated { .. }
             | Event::MigrationRefused { .. }
+            | Event::MappingChanged
+            | Event::PathUnreachable { .. }
             | Event::ReauthenticationDue { .. } => {}
         }
     }

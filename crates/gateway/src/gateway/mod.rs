@@ -329,7 +329,10 @@ impl Gateway {
             Event::SignAuth(_)
             | Event::ReauthenticationDue { .. }
             | Event::Migrated { .. }
-            | Event::MigrationRefused { .. } => {
+            | Event::MigrationRefused { .. }
+            | Event::MappingChanged
+            | Event::PathChecked { .. }
+            | Event::PathUnreachable { .. } => {
                 debug!(session, "an event that concerns clients only");
             }
         }

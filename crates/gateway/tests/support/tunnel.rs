@@ -283,7 +283,10 @@ impl TunnelClient {
             Event::Established(_)
             | Event::PathChanged(_)
             | Event::Migrated { .. }
-            | Event::MigrationRefused { .. } => {}
+            | Event::MigrationRefused { .. }
+            | Event::MappingChanged
+            | Event::PathChecked { .. }
+            | Event::PathUnreachable { .. } => {}
         }
     }
 }

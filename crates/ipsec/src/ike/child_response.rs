@@ -149,6 +149,7 @@ impl Established {
             | Task::Auth
             | Task::Dpd
             | Task::UpdateAddresses(_)
+            | Task::CheckPath(_)
             | Task::DeleteIke
             | Task::DeleteChild(_)
             | Task::RekeyIke(_) => None,

@@ -23,6 +23,23 @@ pub const MIGRATION_RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
 /// other (RFC 4555 §3.11 asks for patience): about 30 s.
 pub const MIGRATION_EXTRA_RETRANSMITS: u32 = 4;
 
+/// Time between the transmissions of a path test, above almost every round trip.
+pub const PATH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Retransmissions of a path test along its path. After them, 1.5 s after the start, it goes along the main
+/// path, because an IKE request without an answer holds up all others (RFC 7296 §2.3).
+pub const PATH_CHECK_RETRANSMITS: u32 = 2;
+
+/// Path tests that may wait for their turn.
+pub const MAX_PATH_CHECKS: usize = 4;
+
+/// The peer is asked for the hash of our mapping this long after an IKE SA began, for DPD to compare with.
+/// No NAT forgets a mapping in less (RFC 4787 §4.3 asks for two minutes, the worst have 15 s).
+pub const MAPPING_CHECK_AFTER: Duration = Duration::from_secs(5);
+
+/// Least time between two UPDATE_SA_ADDRESSES that are sent because the mapping has changed.
+pub const MAPPING_UPDATE_GAP: Duration = Duration::from_secs(10);
+
 /// ADDITIONAL_IP4_ADDRESS and ADDITIONAL_IP6_ADDRESS that are kept of one peer (RFC 4555 §3.4); strongSwan
 /// sends eight at most.
 pub const MAX_ADDITIONAL_ADDRESSES: usize = 16;

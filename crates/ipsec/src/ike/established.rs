@@ -6,6 +6,7 @@ use super::defaults;
 use super::event::{ChildEnd, Event, IkeSaInfo};
 use super::failure::Failure;
 use super::inform::AfterAnswer;
+use super::mapping::MappingWatch;
 use super::natd::NatDetected;
 use super::path::Path;
 use super::payloads::{Payloads, status};
@@ -36,6 +37,7 @@ pub(super) struct Established {
     pub ike_rekey_at: Option<Instant>,
     pub closing: Option<Instant>,
     pub last_inbound: Instant,
+    pub mapping: MappingWatch,
     reauthenticate_at: Option<Instant>,
 }
 
@@ -55,6 +57,7 @@ pub(super) struct Peer {
 pub(super) enum Intent {
     Dpd,
     UpdateAddresses,
+    CheckPath(Path),
     NewChild,
     RekeyChild(EspSpi),
     DeleteChild(EspSpi),
@@ -75,10 +78,12 @@ impl Established {
             ike_rekey_at: None,
             closing: None,
             last_inbound: now,
+            mapping: MappingWatch::default(),
             reauthenticate_at: None,
         };
         established.schedule_ike_rekey(common, now);
         established.schedule_reauthentication(now);
+        established.schedule_mapping_check(common, now);
         established
     }
 
@@ -145,9 +150,14 @@ impl Established {
     }
 
     /// Closes the session: nothing else is asked for, and the peer gets two seconds to answer.
-    pub(super) fn queue_close(&mut self, _common: &mut Common, now: Instant) {
+    pub(super) fn queue_close(&mut self, common: &mut Common, now: Instant) {
         if self.closing.is_some() {
             return;
+        }
+        // The goodbye does not wait for a path that may lead nowhere.
+        let Common { out, timers, .. } = common;
+        for sa in self.all_mut().filter(|sa| sa.is_aside()) {
+            sa.resume(out, timers, now);
         }
         self.closing = Some(now + std::time::Duration::from_secs(2));
         self.intents.clear();
@@ -197,8 +207,11 @@ impl Established {
                 }
             }
             Incoming::Response { payloads, request } => {
-                self.last_inbound = now;
-                if let Err(failure) = self.on_response(common, carrier, payloads, request, now) {
+                // That another path works is no sign of life on the main one.
+                if !request.is_aside() {
+                    self.last_inbound = now;
+                }
+                if let Err(failure) = self.on_response(common, carrier, path, payloads, request, now) {
                     self.part(common, &failure);
                     return Err(failure);
                 }
@@ -256,13 +269,22 @@ impl Established {
         &mut self,
         common: &mut Common,
         carrier: IkeSpi,
+        path: Path,
         payloads: Result<Vec<Payload>, DecodeError>,
         request: Outstanding,
         now: Instant,
     ) -> Result<(), Failure> {
         let payloads = Payloads::sort(payloads?)?;
+        if let Task::CheckPath(tested) = request.task {
+            self.on_path_check_response(common, carrier, (tested, path), &request, &payloads, now);
+            return Ok(());
+        }
         match request.task {
-            Task::Auth | Task::Dpd => Ok(()),
+            Task::Auth | Task::CheckPath(_) => Ok(()),
+            Task::Dpd => {
+                self.on_dpd_response(common, carrier, request.moved, &payloads, now);
+                Ok(())
+            }
             Task::UpdateAddresses(update) => {
                 self.on_update_response(common, carrier, &update, request.moved, &payloads)
             }
@@ -309,6 +331,7 @@ impl Established {
                 (None, _) => self.intend(Intent::NewChild),
             },
             Some(Task::UpdateAddresses(_)) => self.intend_update(),
+            Some(Task::CheckPath(path)) => self.intend(Intent::CheckPath(path)),
             Some(Task::DeleteChild(spi_in)) => self.intents.push_back(Intent::DeleteChild(spi_in)),
             Some(Task::Auth | Task::Dpd | Task::DeleteIke | Task::RekeyIke(_)) | None => {}
         }
@@ -335,6 +358,7 @@ impl Established {
                 Intent::DeleteIke(own_spi) => self.sa(own_spi),
                 Intent::Dpd
                 | Intent::UpdateAddresses
+                | Intent::CheckPath(_)
                 | Intent::NewChild
                 | Intent::RekeyChild(_)
                 | Intent::DeleteChild(_)
@@ -353,6 +377,7 @@ impl Established {
             match intent {
                 Intent::Dpd => self.request_dpd(common, now),
                 Intent::UpdateAddresses => self.request_update(common, now),
+                Intent::CheckPath(path) => self.request_path_check(common, path, now),
                 Intent::NewChild => self.request_child(common, None, None, now),
                 Intent::RekeyChild(spi_in) => self.request_child(common, Some(spi_in), None, now),
                 Intent::DeleteChild(spi_in) => self.request_child_delete(common, spi_in, now),
@@ -396,7 +421,8 @@ impl Established {
             let by = self.peer.reauthenticate_by.unwrap_or(now);
             common.events.push_back(Event::ReauthenticationDue { by });
         }
-        if self.dpd_at(common).is_some_and(|at| at <= now) {
+        let checks_mapping = self.mapping.check_at.take_if(|at| *at <= now).is_some();
+        if checks_mapping || self.dpd_at(common).is_some_and(|at| at <= now) {
             self.intend(Intent::Dpd);
         }
         Ok(Phase::Established(self))
@@ -455,6 +481,7 @@ impl Established {
         earliest.add(self.ike_rekey_at, WakeReason::IkeRekey);
         earliest.add(self.reauthenticate_at, WakeReason::Reauthentication);
         earliest.add(self.dpd_at(common), WakeReason::Dpd);
+        earliest.add(self.mapping.check_at, WakeReason::Dpd);
         earliest.add(self.closing, WakeReason::Expiry);
     }
 }

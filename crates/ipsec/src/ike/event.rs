@@ -1,6 +1,7 @@
 //! What a session tells its owner.
 
 use super::failure::Failure;
+use super::mapping::Mapping;
 use super::path::Path;
 use crate::crypto::{AuthChoice, EspSuite, Group, IkeSuite};
 use crate::esp::{InboundSa, OutboundSa, SaCounters};
@@ -8,7 +9,7 @@ use crate::wire::{EspSpi, Id, IkeSpi, NotifyType, TrafficSelector};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Something that happened, in the order in which the owner must act on it.
 #[derive(Debug)]
@@ -54,6 +55,24 @@ pub enum Event {
         path: Path,
         /// Why.
         refusal: MigrationRefusal,
+    },
+    /// The peer sees our packets come from another address or port than it took down: a NAT has given us
+    /// another mapping (RFC 4555 §3.8). The session tells the peer by itself; `Migrated` follows.
+    MappingChanged,
+    /// The peer has answered a test along the path that `Session::check_path` named. Nothing has moved.
+    PathChecked {
+        /// The path.
+        path: Path,
+        /// What the peer sees of our address on this path; `None` when it did not say, or when the answer came
+        /// so late that it may speak of the main path.
+        mapping: Option<Mapping>,
+        /// From the first transmission to the answer, retransmissions included.
+        rtt: Duration,
+    },
+    /// The test along this path was lost: the peer is there, but answered along the main path only.
+    PathUnreachable {
+        /// The path.
+        path: Path,
     },
     /// The peer wants re-authentication (RFC 4478); the session closes at the peer's hand after `by`.
     ReauthenticationDue {

@@ -212,6 +212,7 @@ impl Established {
                 Task::Auth
                 | Task::Dpd
                 | Task::UpdateAddresses(_)
+                | Task::CheckPath(_)
                 | Task::DeleteIke
                 | Task::DeleteChild(_)
                 | Task::CreateChild(_),
@@ -237,6 +238,7 @@ impl Established {
         let old = std::mem::replace(&mut self.current, new.with_state(SaState::Current));
         self.others.push(old.with_state(retired(now)));
         self.schedule_ike_rekey(common, now);
+        self.schedule_mapping_check(common, now);
         common.events.push_back(Event::IkeRekeyed(self.info(common)));
     }
 }

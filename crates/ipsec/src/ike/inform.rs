@@ -80,6 +80,7 @@ impl Established {
                         Task::Auth
                         | Task::Dpd
                         | Task::UpdateAddresses(_)
+                        | Task::CheckPath(_)
                         | Task::DeleteIke
                         | Task::DeleteChild(_)
                         | Task::CreateChild(_),
@@ -159,6 +160,7 @@ impl Established {
                 | Task::Auth
                 | Task::Dpd
                 | Task::UpdateAddresses(_)
+                | Task::CheckPath(_)
                 | Task::DeleteIke
                 | Task::DeleteChild(_)
                 | Task::RekeyIke(_),
@@ -219,11 +221,6 @@ impl Established {
             Task::DeleteIke,
             now,
         );
-    }
-
-    /* INFORMATIONAL { } --> */
-    pub(super) fn request_dpd(&mut self, common: &mut Common, now: Instant) {
-        self.request_informational(common, None, &[], Task::Dpd, now);
     }
 
     fn request_informational(

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::natd;
 use super::path::Path;
 use super::payloads::{Payloads, status};
-use super::sa::{Outstanding, Task};
+use super::sa::Task;
 use super::session::Common;
 #[cfg(feature = "responder")]
 use crate::wire::DecodeError;
@@ -126,6 +126,7 @@ impl Established {
         {
             self.peer.nat = nat;
         }
+        self.on_mapping_recorded(carrier, payloads);
         common.events.push_back(Event::Migrated { path });
         Ok(())
     }
@@ -232,22 +233,6 @@ pub(super) fn additional_addresses(payloads: &Payloads) -> Option<Vec<IpAddr>> {
         (!address.is_unspecified() && !address.is_multicast()).then_some(address)
     });
     Some(addresses.take(defaults::MAX_ADDITIONAL_ADDRESSES).collect())
-}
-
-impl Outstanding {
-    /// Whether a response that came along `path` may be the answer. One that has to prove something about a
-    /// path must come along it; any other is welcome from anywhere (RFC 7296 §2.11).
-    pub(super) fn accepts(&self, path: Path) -> bool {
-        match &self.task {
-            Task::UpdateAddresses(update) => self.moved || path == update.path,
-            Task::Auth
-            | Task::Dpd
-            | Task::DeleteIke
-            | Task::DeleteChild(_)
-            | Task::CreateChild(_)
-            | Task::RekeyIke(_) => true,
-        }
-    }
 }
 
 #[cfg(test)]

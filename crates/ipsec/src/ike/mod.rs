@@ -12,6 +12,7 @@
 //! | `sa.rs` | one IKE SA as a channel: keys, message IDs, window, retransmission, fragments |
 //! | `child.rs`, `rekey.rs`, `inform.rs` | CREATE_CHILD_SA and INFORMATIONAL, with their collisions |
 //! | `mobike.rs` | MOBIKE: another path for the same SAs (RFC 4555) |
+//! | `mapping.rs` | what a NAT makes of our address, and tests of other paths (RFC 4555 §3.8, §3.10) |
 //! | `responder/` | the responder role (feature `responder`) |
 
 mod auth;
@@ -29,6 +30,7 @@ mod ike_rekey;
 mod inform;
 mod init;
 mod keys;
+mod mapping;
 mod mobike;
 mod natd;
 mod pacing;
@@ -49,6 +51,7 @@ pub use event::{
     RekeyOf, SignRequest,
 };
 pub use failure::{Failure, PeerAuthFailure};
+pub use mapping::Mapping;
 pub use mobike::MigrateError;
 pub use path::{Framing, Path, Transmit};
 #[cfg(feature = "responder")]

@@ -28,6 +28,15 @@ impl Pacing {
         }
     }
 
+    /// For a path that may lead nowhere: few, evenly spaced.
+    pub(super) fn path_check() -> Self {
+        Self {
+            retransmits_left: defaults::PATH_CHECK_RETRANSMITS,
+            interval: defaults::PATH_CHECK_INTERVAL,
+            growth_percent: 100,
+        }
+    }
+
     /// How long to wait after the transmission that was just made.
     pub(super) fn interval(&self) -> Duration {
         self.interval

@@ -67,11 +67,21 @@ pub(super) struct Outstanding {
     pub task: Task,
     /// Whether it went along more than one path, so that its answer proves nothing about any of them.
     pub moved: bool,
+    /// When it was sent first.
+    pub sent_at: Instant,
     id: MessageId,
     /// Bit-identical for every transmission (RFC 7296 §2.1).
     messages: Vec<Vec<u8>>,
     pacing: Pacing,
     next_at: Instant,
+    aside: Option<Aside>,
+}
+
+/// A request that keeps off the main path for the time being.
+struct Aside {
+    path: Path,
+    /// For the main path, should there be no answer along this one.
+    fallback: Pacing,
 }
 
 struct Answered {
@@ -87,6 +97,8 @@ pub(super) enum Task {
     Dpd,
     /// Tells the peer that we have moved.
     UpdateAddresses(Update),
+    /// Tests this path.
+    CheckPath(Path),
     /// Deletes the IKE SA that carries it.
     DeleteIke,
     /// Deletes the CHILD SA with this inbound SPI.
@@ -199,27 +211,43 @@ impl IkeSa {
         // peer refuses it.
         self.next_request = id.next().unwrap_or(id);
         let messages = self.seal(out, exchange, false, id, payloads);
-        let path = out.path;
-        out.queue.extend(messages.iter().map(|message| path.frame(message)));
-        let pacing = match task {
-            Task::Auth => Pacing::usual(timers, timers.retransmits_connecting),
-            Task::UpdateAddresses(_) => Pacing::after_move(timers),
+        let usual = Pacing::usual(timers, timers.retransmits_established);
+        let (pacing, aside) = match task {
+            Task::Auth => (Pacing::usual(timers, timers.retransmits_connecting), None),
+            Task::UpdateAddresses(_) => (Pacing::after_move(timers), None),
+            Task::CheckPath(path) => (Pacing::path_check(), Some(Aside { path, fallback: usual })),
             Task::Dpd | Task::DeleteIke | Task::DeleteChild(_) | Task::CreateChild(_) | Task::RekeyIke(_) => {
-                Pacing::usual(timers, timers.retransmits_established)
+                (usual, None)
             }
         };
-        let next_at = now + pacing.interval();
-        self.outstanding = Some(Outstanding { exchange, task, moved: false, id, messages, pacing, next_at });
+        let outstanding = Outstanding {
+            exchange,
+            task,
+            moved: false,
+            sent_at: now,
+            id,
+            messages,
+            next_at: now + pacing.interval(),
+            pacing,
+            aside,
+        };
+        outstanding.transmit(out);
+        self.outstanding = Some(outstanding);
     }
 
-    /// The path has changed: sends the outstanding request along the new one at once, and soon again.
+    /// Whether the outstanding request keeps off the main path.
+    pub(super) fn is_aside(&self) -> bool {
+        self.outstanding.as_ref().is_some_and(Outstanding::is_aside)
+    }
+
+    /// The main path has changed, or must not wait: sends the outstanding request along it at once, and soon again.
     pub(super) fn resume(&mut self, out: &mut Outbox, timers: &Timers, now: Instant) {
         let Some(outstanding) = &mut self.outstanding else { return };
         outstanding.moved = true;
+        outstanding.aside = None;
         outstanding.pacing = Pacing::after_move(timers);
         outstanding.next_at = now + outstanding.pacing.interval();
-        let path = out.path;
-        out.queue.extend(outstanding.messages.iter().map(|message| path.frame(message)));
+        outstanding.transmit(out);
     }
 
     /// Sends a request whose response nobody will wait for, because the SA ends with it.
@@ -316,10 +344,17 @@ impl IkeSa {
         if now < outstanding.next_at {
             return Retransmission::NotDue;
         }
-        let Some(wait) = outstanding.pacing.retransmit() else { return Retransmission::GaveUp };
+        let wait = match outstanding.pacing.retransmit() {
+            Some(wait) => wait,
+            None => {
+                let Some(aside) = outstanding.aside.take() else { return Retransmission::GaveUp };
+                outstanding.moved = true;
+                outstanding.pacing = aside.fallback;
+                outstanding.pacing.interval()
+            }
+        };
         outstanding.next_at = now + wait;
-        let path = out.path;
-        out.queue.extend(outstanding.messages.iter().map(|message| path.frame(message)));
+        outstanding.transmit(out);
         Retransmission::Sent
     }
 
@@ -364,6 +399,33 @@ impl IkeSa {
             })
             .flat_map(sealed)
             .collect()
+    }
+}
+
+impl Outstanding {
+    fn transmit(&self, out: &mut Outbox) {
+        let path = self.aside.as_ref().map_or(out.path, |aside| aside.path);
+        out.queue.extend(self.messages.iter().map(|message| path.frame(message)));
+    }
+
+    /// Whether it has kept off the main path, so that its answer says nothing about that one.
+    pub(super) fn is_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// Whether a response that came along `path` may be the answer. One that has to prove something about a
+    /// path must come along it; any other is welcome from anywhere (RFC 7296 §2.11).
+    fn accepts(&self, path: Path) -> bool {
+        match &self.task {
+            Task::UpdateAddresses(update) => self.moved || path == update.path,
+            Task::CheckPath(_) => self.aside.as_ref().is_none_or(|aside| path == aside.path),
+            Task::Auth
+            | Task::Dpd
+            | Task::DeleteIke
+            | Task::DeleteChild(_)
+            | Task::CreateChild(_)
+            | Task::RekeyIke(_) => true,
+        }
     }
 }
 

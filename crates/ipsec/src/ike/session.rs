@@ -216,7 +216,8 @@ impl Session {
         self.pump(now);
     }
 
-    /// Asks the peer for a sign of life.
+    /// Asks the peer for a sign of life. Behind a NAT and with MOBIKE also for what it sees of our address:
+    /// `Event::MappingChanged` follows if that is no longer what it took down (RFC 4555 §3.8).
     pub fn probe(&mut self, now: Instant) {
         self.intend(Intent::Dpd, now);
     }
@@ -231,6 +232,20 @@ impl Session {
         state.migrate(&mut self.common, path, now)?;
         self.pump(now);
         Ok(())
+    }
+
+    /// Tests whether `path` leads to the peer, and what a NAT on it makes of our address, while everything stays
+    /// on the main path (RFC 4555 §3.10). `Event::PathChecked` follows, or `Event::PathUnreachable` once the
+    /// test was given up and the peer has answered along the main path.
+    ///
+    /// False if there will be no test: MOBIKE was not agreed on (without it the request itself would move the
+    /// peer), we are the responder, the session is not established or is closing, or this path or too many
+    /// others wait already.
+    pub fn check_path(&mut self, path: Path, now: Instant) -> bool {
+        let Phase::Established(state) = &mut self.phase else { return false };
+        let is_queued = state.queue_path_check(&self.common, path);
+        self.pump(now);
+        is_queued
     }
 
     /// Deletes the IKE SA; `Event::Closed` follows when the peer has answered, or soon after in any case.

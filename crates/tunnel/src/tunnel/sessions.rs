@@ -89,6 +89,11 @@ impl Tunnel {
                 ike::Event::MigrationRefused { path, refusal } => {
                     tracing::warn!(local = %path.local, ?refusal, "the gateway does not follow us to this path");
                 }
+                ike::Event::MappingChanged => {
+                    tracing::info!("the NAT has given us another mapping; the gateway is told");
+                }
+                // Nobody asks for these yet.
+                ike::Event::PathChecked { .. } | ike::Event::PathUnreachable { .. } => {}
                 ike::Event::ReauthenticationDue { .. } => {
                     if matches!(role, Role::InUse)
                         && matches!(self.reauthentication, Reauthentication::NotDue)

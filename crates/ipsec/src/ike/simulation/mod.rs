@@ -9,6 +9,7 @@ mod eap;
 mod handshakes;
 mod hostile;
 mod ledger;
+mod mappings;
 mod mobike;
 mod nat;
 mod pair;

@@ -41,6 +41,12 @@ impl Translator {
         (!self.dead.contains(inside)).then_some(*inside)
     }
 
+    /// Loses one mapping, as for silence; the next packet gets another port.
+    pub(super) fn drop_mapping(&mut self, inside: SocketAddr) {
+        self.outside.remove(&inside);
+        self.forgotten += 1;
+    }
+
     /// Loses every mapping, as a router does that restarts.
     pub(super) fn forget(&mut self) {
         self.outside.clear();

@@ -465,6 +465,9 @@ impl Plane {
             | Event::PathChanged(_)
             | Event::Migrated { .. }
             | Event::MigrationRefused { .. }
+            | Event::MappingChanged
+            | Event::PathChecked { .. }
+            | Event::PathUnreachable { .. }
             | Event::ReauthenticationDue { .. }
             | Event::Closed(_) => {}
         }
