@@ -226,14 +226,16 @@ impl LocalMachine {
                 None
             }
             PlaneEvent::PeerMoved { .. } => None,
-            PlaneEvent::TooBig { esp_len } => {
-                tracing::debug!(esp_len, "a packet is too long for the path");
+            PlaneEvent::TooBig { esp_len, path_mtu } => {
+                tracing::debug!(esp_len, path_mtu, "a packet is too long for the path");
                 None
             }
             PlaneEvent::ProbeSent { .. }
             | PlaneEvent::ProbeTooBig { .. }
             | PlaneEvent::ProbeFailed { .. }
-            | PlaneEvent::ProbeReply { .. } => None,
+            | PlaneEvent::ProbeReply { .. }
+            | PlaneEvent::IcmpTooBig { .. }
+            | PlaneEvent::InboundAfterSilence { .. } => None,
             PlaneEvent::Trouble(error) => {
                 tracing::debug!(%error, "packets could not be sent or received");
                 None

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::wire::EspSpi;
@@ -85,6 +86,30 @@ pub enum PlaneEvent {
     TooBig {
         /// Length of the ESP packet: the UDP payload.
         esp_len: usize,
+        /// The longest IP datagram that the system believes to reach the connected peer: a hint, for part of it may
+        /// come from ICMP messages that anyone may have sent.
+        path_mtu: Option<u16>,
+    },
+    /// ICMP says that a datagram of this socket was longer than a link on its way takes. At most one a second that is
+    /// not ours, twenty that are.
+    IcmpTooBig {
+        /// The longest IP datagram that the link takes; 0 from routers older than RFC 1191.
+        mtu: u16,
+        /// The message quotes an ESP packet that was sent a short time ago, by SPI and sequence number. Else it may be
+        /// forged, or be about an IKE message, or quote too little to tell (RFC 792 asks for the UDP header only).
+        quoted_is_ours: bool,
+    },
+    /// Authenticated ESP arrived although nothing had been sent for a time: the NAT's mapping outlived it. See
+    /// [`DataPlane::report_after_silence`](crate::DataPlane::report_after_silence). At most one a second.
+    InboundAfterSilence {
+        /// The inbound SA.
+        spi_in: EspSpi,
+        /// Since the last packet was sent, on this socket: what a NAT whose mapping only outbound packets refresh has
+        /// been proven to bear.
+        silent_for: Duration,
+        /// Since the last packet in either direction: what any NAT has been proven to bear (RFC 4787 REQ-6 lets inbound
+        /// packets refresh).
+        quiet_for: Duration,
     },
     /// A probe was sent.
     ProbeSent {

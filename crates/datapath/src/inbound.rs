@@ -15,6 +15,7 @@ use evenkeel_platform::tun::{Offload, Tun};
 use crate::coalesce::{Coalescer, PacketSink};
 use crate::config::{EventSink, PlaneEvent};
 use crate::early::Early;
+use crate::icmp::Quote;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::mss::{Checksum, MssClamp};
 use crate::outbound::{LOOKS_BEFORE_SLEEP, OutboundChange};
@@ -28,6 +29,12 @@ const SEEN_INTERVAL: Duration = Duration::from_millis(500);
 /// How many answers to probes are told in which time: some searches' worth.
 const REPLIES: (u32, Duration) = (64, Duration::from_millis(100));
 
+/// How often a busy thread looks whether ICMP messages wait. An idle one is woken by them.
+const ICMP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many ICMP messages are read before packets get their turn again.
+const ICMP_BATCH: usize = 64;
+
 /// A change for the inbound thread.
 pub(crate) enum InboundChange {
     Install(Box<InboundEntry>),
@@ -36,12 +43,15 @@ pub(crate) enum InboundChange {
     SetSocket(UdpSocket),
     SetMss(MssClamp),
     Watch(Box<WatchSet>),
+    ReportAfterSilence(Duration),
     Stop,
 }
 
 /// An inbound SA.
 pub(crate) struct InboundEntry {
     pub(crate) sa: InboundSa,
+    /// Of the outbound half: what an ICMP message about its packets quotes.
+    pub(crate) spi_out: EspSpi,
     /// Where the peer last was, if its outbound half follows it.
     pub(crate) following: Option<SocketAddr>,
     pub(crate) seen: bool,
@@ -49,8 +59,8 @@ pub(crate) struct InboundEntry {
 }
 
 impl InboundEntry {
-    pub(crate) const fn new(sa: InboundSa, following: Option<SocketAddr>) -> Self {
-        Self { sa, following, seen: false, seen_throttle: Throttle::new(SEEN_INTERVAL) }
+    pub(crate) const fn new(sa: InboundSa, spi_out: EspSpi, following: Option<SocketAddr>) -> Self {
+        Self { sa, spi_out, following, seen: false, seen_throttle: Throttle::new(SEEN_INTERVAL) }
     }
 }
 
@@ -70,8 +80,33 @@ pub(crate) struct Inbound {
     /// None for a device that takes plain packets only.
     coalescer: Option<Coalescer>,
     early: Early,
+    silence: Silence,
+    icmp: IcmpLimits,
     unknown_spi: Throttle,
     trouble: Throttle,
+}
+
+/// Its own counters, and the other thread's, of which it only reads when something was last sent.
+pub(crate) struct InboundStatistics {
+    pub(crate) own: Arc<ThreadStats>,
+    pub(crate) outbound: Arc<ThreadStats>,
+}
+
+/// What is needed to notice a packet after silence.
+struct Silence {
+    least: Duration,
+    /// For when something was last sent.
+    outbound: Arc<ThreadStats>,
+    /// A mapping is not older than its socket.
+    socket_since: Instant,
+    throttle: Throttle,
+}
+
+/// How often to look for ICMP messages, and how many may become events.
+struct IcmpLimits {
+    look: Throttle,
+    ours: Budget,
+    foreign: Throttle,
 }
 
 /// The TUN device, counting.
@@ -101,7 +136,7 @@ impl Inbound {
         inbox: Inbox<InboundChange>,
         outbound: Mailbox<OutboundChange>,
         mss: MssClamp,
-        stats: Arc<ThreadStats>,
+        stats: InboundStatistics,
         events: Arc<EventSink>,
     ) -> Self {
         Self {
@@ -115,8 +150,19 @@ impl Inbound {
             sas: Vec::new(),
             recent: 0,
             coalescer: tun.has_offload().then(Coalescer::new),
-            device: Device { tun, stats },
             early: Early::default(),
+            device: Device { tun, stats: stats.own },
+            silence: Silence {
+                least: Duration::MAX,
+                outbound: stats.outbound,
+                socket_since: Instant::now(),
+                throttle: Throttle::new(Duration::from_secs(1)),
+            },
+            icmp: IcmpLimits {
+                look: Throttle::new(ICMP_INTERVAL),
+                ours: Budget::new(20, Duration::from_secs(1)),
+                foreign: Throttle::new(Duration::from_secs(1)),
+            },
             unknown_spi: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
@@ -126,6 +172,7 @@ impl Inbound {
     pub(crate) fn run(mut self) {
         let mut batch = ReceiveBatch::new();
         let mut looks = 0;
+        let mut woken = false;
         loop {
             if self.inbox.has_news() && self.apply_changes().is_break() {
                 return;
@@ -139,13 +186,23 @@ impl Inbound {
             }
             if !batch.is_empty() {
                 looks = 0;
+                woken = false;
+                // What was asked for before these packets came holds for them: else the answer to a probe might find
+                // nobody watching for it yet.
+                if self.inbox.has_news() && self.apply_changes().is_break() {
+                    return;
+                }
                 self.carry(&mut batch);
+            } else if woken {
+                // Something ended the wait, and it was no datagram.
+                woken = false;
+                self.take_icmp(Instant::now());
             } else if looks < LOOKS_BEFORE_SLEEP {
                 looks += 1;
                 thread::yield_now();
             } else {
                 match self.socket.wait_readable(self.inbox.wakeup()) {
-                    Ok(true) => {}
+                    Ok(true) => woken = true,
                     Ok(false) => self.inbox.note_woken(),
                     Err(error) => {
                         (self.events)(PlaneEvent::Stopped(error));
@@ -303,10 +360,50 @@ impl Inbound {
     #[inline]
     fn report_seen(&mut self) {
         let now = Instant::now();
+        if let Some(spi_in) = self.sas.iter().find(|entry| entry.seen).map(|entry| entry.sa.spi()) {
+            self.report_silence(spi_in, now);
+            self.device.stats.last.set(now);
+        }
         for entry in self.sas.iter_mut().filter(|entry| entry.seen) {
             entry.seen = false;
             if entry.seen_throttle.allows(now) {
                 (self.events)(PlaneEvent::EspSeen { spi_in: entry.sa.spi() });
+            }
+        }
+        if self.icmp.look.allows(now) {
+            self.take_icmp(now);
+        }
+    }
+
+    /// Was there a silence before what has just arrived?
+    #[inline]
+    fn report_silence(&mut self, spi_in: EspSpi, now: Instant) {
+        let Some(sent) = self.silence.outbound.last.read() else { return };
+        let silent_for = now.saturating_duration_since(sent.max(self.silence.socket_since));
+        if silent_for < self.silence.least || !self.silence.throttle.allows(now) {
+            return;
+        }
+        let received = self.device.stats.last.read();
+        let quiet_for = received.map_or(silent_for, |at| now.saturating_duration_since(at).min(silent_for));
+        (self.events)(PlaneEvent::InboundAfterSilence { spi_in, silent_for, quiet_for });
+    }
+
+    /// Reads what ICMP says about our datagrams.
+    #[cold]
+    fn take_icmp(&mut self, now: Instant) {
+        for _ in 0..ICMP_BATCH {
+            let Ok(Some(error)) = self.socket.take_icmp() else { return };
+            let Some(mtu) = error.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX)) else { continue };
+            let quote = Quote::parse(error.quoted())
+                .filter(|quote| self.sas.iter().any(|entry| entry.spi_out.0 == quote.spi));
+            match quote {
+                Some(quote) if self.icmp.ours.allows(now) => {
+                    self.outbound.post(OutboundChange::JudgeTooBig { mtu, quote });
+                }
+                None if self.icmp.foreign.allows(now) => {
+                    (self.events)(PlaneEvent::IcmpTooBig { mtu, quoted_is_ours: false });
+                }
+                Some(_) | None => {}
             }
         }
     }
@@ -329,11 +426,12 @@ impl Inbound {
                     }
                 }
                 InboundChange::SetSocket(socket) => {
-                    socket.coalesce_received();
                     self.socket = socket;
+                    self.silence.socket_since = Instant::now();
                 }
                 InboundChange::SetMss(mss) => self.mss = mss,
                 InboundChange::Watch(watches) => self.watches = *watches,
+                InboundChange::ReportAfterSilence(silence) => self.silence.least = silence,
                 InboundChange::Stop => return ControlFlow::Break(()),
             }
         }

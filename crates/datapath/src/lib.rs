@@ -17,6 +17,12 @@
 //! at the mailbox's generation counter between batches, and a wakeup ends its sleep for the same purpose.
 //! Nothing polls: an idle data plane does not run at all.
 //!
+//! What the control plane learns about the network it learns from here: [`probe`]s of any size and what became of
+//! them, what ICMP says about our packets and whether to believe it, packets after a silence, and when something was
+//! last sent and received. What it then decides comes back as the effective inner MTU and the MSS limits. None of this
+//! costs ordinary packets more than a few branches and a clock read per system call; what allocates (a probe, its
+//! answer, a packet that is too long and no TCP data) is rare or rate-limited.
+//!
 //! Everything a system cannot do (superpackets, trains, coalesced reception) is missing in
 //! [`Tun`](evenkeel_platform::tun::Tun) or [`UdpSocket`](evenkeel_platform::socket::UdpSocket), and the same
 //! code then moves single packets.
@@ -28,10 +34,12 @@ mod coalesce;
 mod config;
 mod early;
 mod headers;
+mod icmp;
 mod inbound;
 mod mailbox;
 mod mss;
 mod outbound;
+mod oversize;
 mod plane;
 pub mod probe;
 mod segment;

@@ -1,6 +1,6 @@
 //! From the TUN device to the socket.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use evenkeel_ipsec::esp::OutboundSa;
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
-use evenkeel_platform::tun::{Frame, MAX_PACKET, Tun};
+use evenkeel_platform::tun::{Frame, MAX_PACKET, Offload, Tun};
 
 use crate::config::{EventSink, PlaneEvent};
+use crate::icmp::Quote;
 use crate::mailbox::Inbox;
 use crate::mss::{Checksum, MssClamp};
+use crate::oversize::{Handling, handling, too_big_message};
 use crate::probe::{Probe, ProbeError, outer_headers};
 use crate::segment::Segments;
 use crate::stats::{PlaneDrop, ThreadStats};
-use crate::throttle::Throttle;
+use crate::throttle::{Budget, Throttle};
 use crate::train::Train;
 
 /// How often a thread gives way and looks again before it sleeps: under load the next packets are about to
@@ -29,6 +31,10 @@ pub(crate) const LOOKS_BEFORE_SLEEP: usize = 2;
 /// 7 Gbit/s).
 const SEQUENCE_LOW: u64 = 1 << 28;
 
+/// How many senders of this machine are told the inner MTU in which time. They are near and learn at once; the limit is
+/// for those that never do.
+const TOLD: (u32, Duration) = (64, Duration::from_millis(100));
+
 /// A change for the outbound thread. SAs are named by the SPI of their inbound half, as the control plane does.
 pub(crate) enum OutboundChange {
     Install(Box<OutboundEntry>),
@@ -37,7 +43,14 @@ pub(crate) enum OutboundChange {
     SetPeer(EspSpi, SocketAddr),
     SetSocket(UdpSocket),
     SetMss(MssClamp),
+    /// No longer inner packet than this leaves.
+    SetInnerMtu(u16),
     Probe(Box<Probe>),
+    /// ICMP says that this packet was longer than a link takes.
+    JudgeTooBig {
+        mtu: u16,
+        quote: Quote,
+    },
     Stop,
 }
 
@@ -61,6 +74,8 @@ pub(crate) struct Outbound {
     /// The SA to prefer comes first.
     sas: Vec<OutboundEntry>,
     train: Train,
+    inner_mtu: usize,
+    told: Budget,
     too_big: Throttle,
     trouble: Throttle,
 }
@@ -83,6 +98,8 @@ impl Outbound {
             events,
             sas: Vec::new(),
             train: Train::new(),
+            inner_mtu: usize::MAX,
+            told: Budget::new(TOLD.0, TOLD.1),
             too_big: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
@@ -150,26 +167,83 @@ impl Outbound {
             self.stats.dropped(PlaneDrop::NoSa, count);
             return;
         };
+        if segments.longest() > self.inner_mtu && !self.make_fit(&mut segments) {
+            self.carry_oversized(chosen, segments);
+        } else {
+            self.carry_segments(chosen, segments);
+        }
+        self.report_low_sequence(chosen);
+    }
+
+    #[inline]
+    fn carry_segments(&mut self, chosen: usize, mut segments: Segments<'_>) {
         while let Some(len) = segments.next_len() {
-            let (sealed_len, headroom, peer) = {
-                let entry = &self.sas[chosen];
-                (entry.sa.sealed_len(len), entry.sa.headroom(), entry.peer)
-            };
-            if sealed_len > MAX_TRAIN {
+            if !self.carry_packet(chosen, len, |place| segments.write_next(place)) {
                 self.stats.dropped(PlaneDrop::TooBig, segments.remaining() as u64);
                 return;
             }
-            if !self.train.has_room(sealed_len, peer) {
-                self.send();
-            }
-            let slot = self.train.slot();
-            segments.write_next(&mut slot[headroom..headroom + len]);
-            match self.sas[chosen].sa.seal(slot, len) {
-                Ok(sealed_len) => self.train.add(sealed_len, peer),
-                Err(_) => self.stats.dropped(PlaneDrop::Seal, 1),
+        }
+    }
+
+    /// Seals a packet of `len` bytes into the train; `write` puts it into its place. `false` if no datagram can be as
+    /// long.
+    #[inline]
+    fn carry_packet(&mut self, chosen: usize, len: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        let (sealed_len, headroom, peer) = {
+            let entry = &self.sas[chosen];
+            (entry.sa.sealed_len(len), entry.sa.headroom(), entry.peer)
+        };
+        if sealed_len > MAX_TRAIN {
+            return false;
+        }
+        if !self.train.has_room(sealed_len, peer) {
+            self.send();
+        }
+        let slot = self.train.slot();
+        write(&mut slot[headroom..headroom + len]);
+        match self.sas[chosen].sa.seal(slot, len) {
+            Ok(sealed_len) => self.train.add(sealed_len, peer),
+            Err(_) => self.stats.dropped(PlaneDrop::Seal, 1),
+        }
+        true
+    }
+
+    /// Tells the sender the inner MTU, and cuts what it sent where that can be done.
+    #[cold]
+    fn make_fit(&mut self, segments: &mut Segments<'_>) -> bool {
+        let mtu = u16::try_from(self.inner_mtu).unwrap_or(u16::MAX);
+        if let Some(message) = too_big_message(segments.whole(), segments.longest(), mtu)
+            && self.told.allows(Instant::now())
+            && self.tun.write(Offload::default(), &[IoSlice::new(&message)]).is_ok()
+        {
+            self.stats.too_big_told.add(1);
+        }
+        segments.shorten(self.inner_mtu)
+    }
+
+    /// Carries what is too long and no TCP data. It is rare enough for a buffer of its own.
+    #[cold]
+    fn carry_oversized(&mut self, chosen: usize, mut segments: Segments<'_>) {
+        let mut buffer = vec![0; segments.longest()];
+        while let Some(packet) = segments.next_len().and_then(|len| buffer.get_mut(..len)) {
+            segments.write_next(packet);
+            let carried = match handling(packet, self.inner_mtu) {
+                Handling::Pass => {
+                    self.carry_packet(chosen, packet.len(), |place| place.copy_from_slice(packet))
+                }
+                Handling::Fragment(mut fragments) => {
+                    let mut carried = true;
+                    while let Some(len) = fragments.next_len() {
+                        carried &= self.carry_packet(chosen, len, |place| fragments.write_next(place));
+                    }
+                    carried
+                }
+                Handling::Drop => false,
+            };
+            if !carried {
+                self.stats.dropped(PlaneDrop::TooBig, 1);
             }
         }
-        self.report_low_sequence(chosen);
     }
 
     /// Hands the train to the socket.
@@ -183,6 +257,7 @@ impl Outbound {
             Ok(()) => {
                 self.stats.writes.add(1);
                 self.stats.packets_written.add(train.packets() as u64);
+                self.stats.last.set(Instant::now());
             }
             Err(error) => self.report_failure(error),
         }
@@ -195,7 +270,8 @@ impl Outbound {
         if is_too_big(&error) {
             self.stats.dropped(PlaneDrop::TooBig, packets);
             if self.too_big.allows(now) {
-                (self.events)(PlaneEvent::TooBig { esp_len: self.train.stride() });
+                let path_mtu = self.socket.path_mtu().map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
+                (self.events)(PlaneEvent::TooBig { esp_len: self.train.stride(), path_mtu });
             }
             return;
         }
@@ -232,7 +308,9 @@ impl Outbound {
                 }
                 OutboundChange::SetSocket(socket) => self.socket = socket,
                 OutboundChange::SetMss(mss) => self.mss = mss,
+                OutboundChange::SetInnerMtu(mtu) => self.inner_mtu = mtu.into(),
                 OutboundChange::Probe(probe) => self.probe(&probe),
+                OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
                 OutboundChange::Stop => return ControlFlow::Break(()),
             }
         }
@@ -291,7 +369,17 @@ impl Outbound {
         self.stats.writes.add(1);
         self.stats.packets_written.add(1);
         self.stats.probes.add(1);
+        self.stats.last.set(Instant::now());
         Ok(())
+    }
+
+    /// Tells of an ICMP message that quotes a packet of one of the SAs.
+    #[cold]
+    fn judge_too_big(&self, mtu: u16, quote: Quote) {
+        let of_sa =
+            |entry: &OutboundEntry| entry.sa.spi().0 == quote.spi && quote.is_recent(entry.sa.sequence());
+        let quoted_is_ours = self.sas.iter().any(of_sa);
+        (self.events)(PlaneEvent::IcmpTooBig { mtu, quoted_is_ours });
     }
 
     /// Sends on this SA from now on, wherever several carry a packet.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_platform::socket::UdpSocket;
@@ -11,12 +12,15 @@ use evenkeel_platform::tun::Tun;
 use evenkeel_platform::wakeup::Wakeup;
 
 use crate::config::{ChildSas, DataPlaneConfig, PeerAddress};
-use crate::inbound::{Inbound, InboundChange, InboundEntry};
+use crate::inbound::{Inbound, InboundChange, InboundEntry, InboundStatistics};
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;
 use crate::outbound::{Outbound, OutboundChange, OutboundEntry};
 use crate::probe::{Probe, WatchSet};
 use crate::stats::{PlaneStats, ThreadStats};
+
+/// The least inner MTU: what every IPv4 host takes (RFC 791 §3.1).
+const MIN_INNER_MTU: u16 = 576;
 
 /// A running data plane. Changes take effect between two batches of packets; none interrupts traffic.
 /// Dropping it stops both threads and waits for them.
@@ -39,7 +43,7 @@ impl DataPlane {
     /// # Errors
     /// When the system has no threads or descriptors left.
     pub fn start(tun: Tun, socket: UdpSocket, config: DataPlaneConfig) -> io::Result<Self> {
-        socket.coalesce_received();
+        take_over(&socket);
         let events = Arc::new(config.events);
         let (outbound_stats, inbound_stats) = (Arc::<ThreadStats>::default(), Arc::<ThreadStats>::default());
         let (outbound, outbound_inbox) = mailbox(Wakeup::new()?);
@@ -58,7 +62,7 @@ impl DataPlane {
             inbound_inbox,
             outbound.clone(),
             config.mss,
-            Arc::clone(&inbound_stats),
+            InboundStatistics { own: Arc::clone(&inbound_stats), outbound: Arc::clone(&outbound_stats) },
             events,
         );
         let mut plane = Self { outbound, inbound, outbound_stats, inbound_stats, threads: Vec::new() };
@@ -75,7 +79,11 @@ impl DataPlane {
             PeerAddress::Fixed(peer) => (Some(peer), None),
             PeerAddress::Following(peer) => (Some(peer), Some(peer)),
         };
-        self.inbound.post(InboundChange::Install(Box::new(InboundEntry::new(sas.inbound, following))));
+        self.inbound.post(InboundChange::Install(Box::new(InboundEntry::new(
+            sas.inbound,
+            sas.outbound.spi(),
+            following,
+        ))));
         self.outbound.post(OutboundChange::Install(Box::new(OutboundEntry {
             spi_in,
             sa: sas.outbound,
@@ -104,6 +112,7 @@ impl DataPlane {
 
     /// Carries on over another socket: after a change of network, or of the peer that it is connected to.
     pub fn set_socket(&self, socket: UdpSocket) {
+        take_over(&socket);
         self.inbound.post(InboundChange::SetSocket(socket.clone()));
         self.outbound.post(OutboundChange::SetSocket(socket));
     }
@@ -112,6 +121,25 @@ impl DataPlane {
     pub fn set_mss(&self, mss: MssClamp) {
         self.outbound.post(OutboundChange::SetMss(mss));
         self.inbound.post(InboundChange::SetMss(mss));
+    }
+
+    /// Changes the effective inner MTU, which may be lower than the device's: no longer packet than this leaves, except
+    /// IPv6 packets of up to 1280 bytes that are no TCP. TCP data is cut to fit, IPv4 packets without DF are fragmented,
+    /// and the senders of all others are told by ICMP; see the changes that belong to it,
+    /// [`set_mss`](Self::set_mss) and [`Tun::set_mtu`]. At first there is no limit; less than 576 counts as 576.
+    pub fn set_inner_mtu(&self, mtu: u16) {
+        self.outbound.post(OutboundChange::SetInnerMtu(mtu.max(MIN_INNER_MTU)));
+    }
+
+    /// Tells, by [`InboundAfterSilence`](crate::PlaneEvent::InboundAfterSilence), of packets that arrive when nothing
+    /// has been sent for at least `silence`. [`Duration::MAX`] ends that, and is what it starts with.
+    pub fn report_after_silence(&self, silence: Duration) {
+        self.inbound.post(InboundChange::ReportAfterSilence(silence));
+    }
+
+    /// Something was sent on the socket by another than the data plane: IKE, or a NAT keepalive. It ends a silence.
+    pub fn note_sent(&self) {
+        self.outbound_stats.last.set(Instant::now());
     }
 
     /// Sends a probe. What becomes of it is told by [`ProbeSent`](crate::PlaneEvent::ProbeSent),
@@ -132,6 +160,12 @@ impl DataPlane {
     pub fn snapshot(&self) -> PlaneStats {
         PlaneStats::new(&self.outbound_stats, &self.inbound_stats)
     }
+}
+
+/// Prepares a socket for the inbound thread.
+fn take_over(socket: &UdpSocket) {
+    socket.coalesce_received();
+    socket.keep_icmp();
 }
 
 impl Drop for DataPlane {

@@ -4,8 +4,8 @@ use evenkeel_platform::tun::{Offload, SegmentKind};
 
 use crate::checksum;
 use crate::headers::{
-    Family, IPV4_HEADER, IPV6_HEADER, Network, TCP, TCP_HEADER, UDP, UDP_CHECKSUM, UDP_HEADER, read_u32, tcp,
-    write_len,
+    Family, IPV4_HEADER, IPV6_HEADER, Network, TCP, TCP_HEADER, TcpPacket, UDP, UDP_CHECKSUM, UDP_HEADER,
+    read_u32, tcp, write_len,
 };
 
 /// The device delivered something that its own description does not fit.
@@ -54,6 +54,40 @@ impl<'a> Segments<'a> {
             }
         };
         Ok(Self { packet, cut, done: 0, finished: false })
+    }
+
+    /// Length of the longest packet to come.
+    #[inline]
+    pub(crate) fn longest(&self) -> usize {
+        match &self.cut {
+            None => self.packet.len(),
+            Some(cut) => cut.headers_len + cut.size.min(self.packet.len() - cut.headers_len),
+        }
+    }
+
+    /// What the device delivered.
+    pub(crate) fn whole(&self) -> &[u8] {
+        self.packet
+    }
+
+    /// Makes no packet longer than `mtu` bytes, before the first is written: by cutting the TCP data of a superpacket
+    /// finer, or of a single packet at all. `false`, and nothing changed, where that can't be done: it is no TCP data,
+    /// or it is signed.
+    pub(crate) fn shorten(&mut self, mtu: usize) -> bool {
+        match &mut self.cut {
+            Some(cut) => {
+                let Some(size @ 1..) = mtu.checked_sub(cut.headers_len) else { return false };
+                if !matches!(cut.transport, Transport::Tcp { .. }) {
+                    return false;
+                }
+                cut.size = cut.size.min(size);
+                true
+            }
+            None => {
+                self.cut = Cut::of_segment(self.packet, mtu);
+                self.cut.is_some()
+            }
+        }
     }
 
     /// Length of the next packet.
@@ -131,6 +165,24 @@ impl Cut {
         Ok(Self { network: Network { family, header_len: start }, headers_len, size, transport })
     }
 
+    /// Of a single TCP segment, into packets of at most `mtu` bytes.
+    fn of_segment(packet: &[u8], mtu: usize) -> Option<Self> {
+        let parsed = TcpPacket::parse(packet)?;
+        let (start, headers_len) = (parsed.network.header_len, parsed.headers_len);
+        let header = packet.get(start..headers_len)?;
+        let flags = parsed.flags(packet);
+        // A SYN's options are agreed on with it, an urgent pointer counts from its own segment.
+        let plain = flags & (tcp::SYN | tcp::RST | tcp::URG) == 0;
+        let size = mtu.checked_sub(headers_len).filter(|size| *size > 0)?;
+        let cuttable = plain && headers_len < packet.len() && !is_signed(header.get(TCP_HEADER..)?);
+        cuttable.then(|| Self {
+            network: parsed.network,
+            headers_len,
+            size,
+            transport: Transport::Tcp { sequence: read_u32(header, tcp::SEQUENCE), flags },
+        })
+    }
+
     /// Makes copied headers those of the segment whose payload begins at `done` of the superpacket's.
     #[inline]
     fn fix_headers(&self, segment: &mut [u8], done: usize, last: bool) {
@@ -165,6 +217,22 @@ impl Cut {
                 checksum::write_transport(segment, self.network, UDP, UDP_CHECKSUM);
             }
         }
+    }
+}
+
+/// Do a segment's TCP options vouch for the segment as it is? (TCP-AO, RFC 5925; the MD5 signature, RFC 2385.)
+fn is_signed(mut options: &[u8]) -> bool {
+    const MD5: u8 = 19;
+    const AO: u8 = 29;
+    loop {
+        options = match *options {
+            [] | [0, ..] => return false,
+            [1, ref rest @ ..] => rest,
+            [MD5 | AO, ..] => return true,
+            [_, len, ..] if len >= 2 => options.get(usize::from(len)..).unwrap_or_default(),
+            // Not to be understood, so not to be touched.
+            [_, ..] => return true,
+        };
     }
 }
 
@@ -252,6 +320,86 @@ mod tests {
             }
             assert_eq!(joined, body);
         }
+    }
+
+    fn shortened(packet: &mut [u8], offload: Offload, mtu: usize) -> Option<Vec<Vec<u8>>> {
+        let mut segments = Segments::new(packet, offload).unwrap();
+        if !segments.shorten(mtu) {
+            return None;
+        }
+        assert!(segments.longest() <= mtu);
+        let (mut packets, expected) = (Vec::new(), segments.remaining());
+        while let Some(len) = segments.next_len() {
+            let mut out = vec![0xee; len];
+            segments.write_next(&mut out);
+            packets.push(out);
+        }
+        assert_eq!(packets.len(), expected);
+        Some(packets)
+    }
+
+    #[test]
+    fn tcp_data_is_cut_to_a_smaller_mtu_whether_it_came_as_a_superpacket_or_not() {
+        for family in [Family::V4, Family::V6] {
+            for (len, offload) in [(9000, tcp_offload(family, 1380)), (1340, Offload::default())] {
+                let body = payload(len);
+                let whole = testing::tcp(&Tcp {
+                    family,
+                    flags: tcp::ACK | tcp::PSH | tcp::FIN,
+                    options: &[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8],
+                    payload: &body,
+                    ..Tcp::default()
+                });
+                for mtu in [600, 1000, 1279] {
+                    let segments = shortened(&mut whole.clone(), offload, mtu).unwrap();
+                    let mut joined = Vec::new();
+                    for (index, segment) in segments.iter().enumerate() {
+                        assert!(
+                            segment.len() <= mtu && (segment.len() == mtu || index + 1 == segments.len())
+                        );
+                        let (sequence, flags, part) = read_tcp(segment);
+                        assert_eq!(sequence, 1_000_000 + joined.len() as u32);
+                        assert_eq!(flags & (tcp::PSH | tcp::FIN) != 0, index + 1 == segments.len());
+                        joined.extend(part);
+                    }
+                    assert_eq!(joined, body);
+                }
+                // A greater MTU changes nothing.
+                let cut_anyway = cut(&mut whole.clone(), offload).unwrap();
+                assert_eq!(shortened(&mut whole.clone(), offload, 9100).unwrap(), cut_anyway);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_tcp_data_is_not_cut() {
+        let body = payload(1300);
+        let with = |flags, options: &'static [u8]| {
+            testing::tcp(&Tcp { flags, options, payload: &body, ..Tcp::default() })
+        };
+        let mut fragment = with(tcp::ACK, &[]);
+        fragment[6] = 0x20;
+        for (name, mut packet) in [
+            ("a SYN with data", with(tcp::SYN, &[])),
+            ("a reset", with(tcp::RST, &[])),
+            ("urgent data", with(tcp::ACK | tcp::URG, &[])),
+            ("signed by TCP-AO", with(tcp::ACK, &[1, 1, 1, 29, 8, 0, 0, 0, 0, 0, 0, 0])),
+            ("signed by MD5", with(tcp::ACK, &[19, 4, 0, 0])),
+            ("options nobody understands", with(tcp::ACK, &[30, 0, 0, 0])),
+            ("UDP", testing::udp(Family::V4, &body)),
+            ("a fragment", fragment),
+            ("not IP", vec![7; 1300]),
+        ] {
+            assert_eq!(shortened(&mut packet, Offload::default(), 1000), None, "{name}");
+        }
+        let mut train = testing::udp(Family::V4, &payload(3600));
+        let offload = Offload {
+            checksum: Some(PartialChecksum { start: 20, offset: 6 }),
+            segmentation: Some(Segmentation { kind: SegmentKind::Udp, size: 1200 }),
+        };
+        assert_eq!(shortened(&mut train, offload, 1000), None, "a UDP train");
+        let mut no_room = with(tcp::ACK, &[]);
+        assert_eq!(shortened(&mut no_room, Offload::default(), 40), None, "an MTU of headers only");
     }
 
     #[test]

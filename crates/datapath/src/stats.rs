@@ -1,6 +1,7 @@
 //! What the data plane did. Each counter has one writer, the thread that it belongs to.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 /// A counter with one writer: a relaxed load and store instead of a locked addition.
 #[derive(Default, Debug)]
@@ -21,6 +22,37 @@ impl Counter {
     }
 }
 
+/// When something last happened, to the microsecond.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    epoch: Instant,
+    /// Since the epoch; 0 for never.
+    micros: AtomicU64,
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self { epoch: Instant::now(), micros: AtomicU64::new(0) }
+    }
+}
+
+impl Stamp {
+    #[inline]
+    pub(crate) fn set(&self, at: Instant) {
+        let micros = at.saturating_duration_since(self.epoch).as_micros();
+        // 2^64 microseconds are half a million years.
+        self.micros.store((micros as u64).max(1), Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn read(&self) -> Option<Instant> {
+        match self.micros.load(Relaxed) {
+            0 => None,
+            micros => self.epoch.checked_add(Duration::from_micros(micros)),
+        }
+    }
+}
+
 /// Why the data plane dropped a packet before or after the SA had it. What the SAs dropped is in their own
 /// counters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,7 +61,8 @@ pub enum PlaneDrop {
     NoSa,
     /// Outbound: the device's description does not fit the packet.
     Inconsistent,
-    /// Outbound: longer than a datagram or than the path takes.
+    /// Outbound: longer than a datagram, than the path takes, or than the inner MTU where it can't be cut. The sender of
+    /// the last was told.
     TooBig,
     /// Outbound: the SA refused it (see its counters).
     Seal,
@@ -99,6 +132,10 @@ pub(crate) struct ThreadStats {
     pub(crate) probes: Counter,
     /// Probes that the system refused for their size.
     pub(crate) probes_too_big: Counter,
+    /// "Packet too big" written to the device.
+    pub(crate) too_big_told: Counter,
+    /// The last train or probe sent, or authenticated packet received.
+    pub(crate) last: Stamp,
     drops: [Counter; PlaneDrop::ALL.len()],
 }
 
@@ -129,6 +166,10 @@ pub struct OutboundStats {
     pub probes_sent: u64,
     /// Probes that the system refused for their size; not among the drops.
     pub probes_too_big: u64,
+    /// ICMP messages by which senders of this machine were told the inner MTU.
+    pub too_big_told: u64,
+    /// When something was last sent: ESP, or what [`DataPlane::note_sent`](crate::DataPlane::note_sent) told of.
+    pub last_sent: Option<Instant>,
 }
 
 /// From the socket to the device.
@@ -144,6 +185,8 @@ pub struct InboundStats {
     pub keepalives: u64,
     /// Answers to probes among them.
     pub probe_replies: u64,
+    /// When authenticated ESP last arrived.
+    pub last_received: Option<Instant>,
     /// Writes to the device.
     pub writes: u64,
     /// Packets in them, superpackets counted by their segments.
@@ -171,6 +214,8 @@ impl PlaneStats {
                 packets_sent: outbound.packets_written.read(),
                 probes_sent: outbound.probes.read(),
                 probes_too_big: outbound.probes_too_big.read(),
+                too_big_told: outbound.too_big_told.read(),
+                last_sent: outbound.last.read(),
             },
             inbound: InboundStats {
                 receives: inbound.reads.read(),
@@ -178,6 +223,7 @@ impl PlaneStats {
                 control: inbound.control.read(),
                 keepalives: inbound.keepalives.read(),
                 probe_replies: inbound.probes.read(),
+                last_received: inbound.last.read(),
                 writes: inbound.writes.read(),
                 packets_written: inbound.packets_written.read(),
             },

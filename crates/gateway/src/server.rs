@@ -162,7 +162,8 @@ impl Server {
             PlaneEvent::UnknownSpi { .. } | PlaneEvent::TooBig { .. } | PlaneEvent::Trouble(_) => {
                 debug!(?event, "data plane");
             }
-            // A gateway sends no probes.
+            // A gateway sends no probes, and leaves the size of packets to its clients.
+            PlaneEvent::IcmpTooBig { .. } | PlaneEvent::InboundAfterSilence { .. } => {}
             PlaneEvent::ProbeSent { .. }
             | PlaneEvent::ProbeTooBig { .. }
             | PlaneEvent::ProbeFailed { .. }
