@@ -2,8 +2,13 @@
 
 #![cfg(target_os = "linux")]
 
+mod icmp;
+mod mtu;
+mod path;
 mod planes;
+mod probes;
 mod relay;
+mod silence;
 
 use std::{
     fs,
@@ -272,6 +277,13 @@ fn new_connections_agree_on_the_clamped_mss() {
         let after = left.counters_in.snapshot();
         let mean = (after.bytes - before.bytes) / (after.packets - before.packets);
         ensure!((900..=1040).contains(&mean), "packets of {mean} bytes on average");
+        // The answer to our SYN is clamped as well, or the other end would be sent longer ones.
+        traffic::upload(&left.host, RIGHT.v4.into(), 1 << 20)?;
+        let before = right.counters_in.snapshot();
+        traffic::upload(&left.host, RIGHT.v4.into(), 1 << 20)?;
+        let after = right.counters_in.snapshot();
+        let mean = (after.bytes - before.bytes) / (after.packets - before.packets);
+        ensure!((700..=1040).contains(&mean), "packets of {mean} bytes on average");
         Ok(())
     });
 }

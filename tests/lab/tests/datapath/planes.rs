@@ -13,7 +13,7 @@ use evenkeel_ipsec::{
     esp::{EspKeys, InboundSa, OutboundSa, SaCounters, SelectorPair},
     wire::{EspSpi, TrafficSelector},
 };
-use evenkeel_lab::Host;
+use evenkeel_lab::{Host, wait};
 use evenkeel_platform::{
     socket::{UdpOptions, UdpSocket},
     tun::{Tun, TunConfig},
@@ -39,7 +39,7 @@ pub(crate) const RIGHT: Addresses = addresses(2);
 pub(crate) const BOB: Addresses = addresses(3);
 
 /// What an end makes use of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Offload,
     Plain,
@@ -61,6 +61,42 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// An end without SAs, whose device is on `host`; its socket may be elsewhere.
+    pub(crate) fn new(
+        host: Host,
+        addresses: &Addresses,
+        kind: Kind,
+        socket: UdpSocket,
+    ) -> anyhow::Result<Self> {
+        let offload = kind == Kind::Offload;
+        let config = TunConfig { name: Some("tun0".to_owned()), mtu: MTU, offload };
+        let tun = host.run(|| Tun::open(&config)).context("opening the TUN device")?;
+        if tun.has_offload() != offload {
+            bail!("the TUN device's offloads are not as asked for");
+        }
+        host.ip(&format!(
+            "addr add {}/24 dev tun0\naddr add {}/64 dev tun0 nodad",
+            addresses.v4, addresses.v6
+        ))?;
+        await_address(&host, addresses.v6)?;
+        // Bounded, so that an event allocates nothing; nobody needs the thousandth.
+        let (sender, events) = mpsc::sync_channel(1000);
+        let config = DataPlaneConfig {
+            mss: MssClamp::for_mtu(MTU),
+            events: Box::new(move |event| drop(sender.try_send(event))),
+        };
+        Ok(Self {
+            plane: DataPlane::start(tun.clone(), socket.clone(), config)?,
+            host,
+            tun,
+            socket,
+            spi_in: EspSpi(0),
+            peer: PeerAddress::Connected,
+            counters_in: Arc::default(),
+            events: Mutex::new(events),
+        })
+    }
+
     /// Waits for an event.
     pub(crate) fn event(&self, wanted: impl Fn(&PlaneEvent) -> bool) -> anyhow::Result<PlaneEvent> {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -72,6 +108,16 @@ impl End {
                 return Ok(event);
             }
         }
+    }
+
+    /// Waits for events until `enough` of them are there; all that came until then.
+    pub(crate) fn events(&self, enough: impl Fn(&[PlaneEvent]) -> bool) -> anyhow::Result<Vec<PlaneEvent>> {
+        let mut all = Vec::new();
+        while !enough(&all) {
+            let event = self.event(|_| true);
+            all.push(event.with_context(|| format!("so far: {all:?}; {:?}", self.plane.snapshot()))?);
+        }
+        Ok(all)
     }
 
     /// Waits until something arrived on this SA.
@@ -89,7 +135,7 @@ impl Wire {
     pub(crate) fn pair(&self, left: Kind, right: Kind) -> anyhow::Result<(End, End)> {
         let (mut left, mut right) = (self.end("left", &LEFT, left)?, self.end("right", &RIGHT, right)?);
         let (to_right, to_left) = (right.socket.local_addr()?, left.socket.local_addr()?);
-        join(&mut left, &mut right, to_right, to_left)?;
+        join(&mut left, &mut right, PeerAddress::Fixed(to_right), PeerAddress::Fixed(to_left))?;
         Ok((left, right))
     }
 
@@ -102,7 +148,8 @@ impl Wire {
     ) -> anyhow::Result<(End, End)> {
         let (mut left, mut right) = (self.end("left", &LEFT, left)?, self.end("right", &RIGHT, right)?);
         let relay = relay(&self.0, left.socket.local_addr()?, right.socket.local_addr()?)?;
-        join(&mut left, &mut right, relay.for_left, relay.for_right)?;
+        let (to_right, to_left) = (PeerAddress::Fixed(relay.for_left), PeerAddress::Fixed(relay.for_right));
+        join(&mut left, &mut right, to_right, to_left)?;
         Ok((left, right))
     }
 
@@ -113,33 +160,7 @@ impl Wire {
 
     /// An end without SAs.
     pub(crate) fn end_on(&self, host: Host, addresses: &Addresses, kind: Kind) -> anyhow::Result<End> {
-        let offload = kind == Kind::Offload;
-        let config = TunConfig { name: Some("tun0".to_owned()), mtu: MTU, offload };
-        let tun = host.run(|| Tun::open(&config)).context("opening the TUN device")?;
-        if tun.has_offload() != offload {
-            bail!("the TUN device's offloads are not as asked for");
-        }
-        host.ip(&format!(
-            "addr add {}/24 dev tun0\naddr add {}/64 dev tun0 nodad",
-            addresses.v4, addresses.v6
-        ))?;
-        let socket = self.socket(kind)?;
-        // Bounded, so that an event allocates nothing; nobody needs the thousandth.
-        let (sender, events) = mpsc::sync_channel(1000);
-        let config = DataPlaneConfig {
-            mss: MssClamp::for_mtu(MTU),
-            events: Box::new(move |event| drop(sender.try_send(event))),
-        };
-        Ok(End {
-            plane: DataPlane::start(tun.clone(), socket.clone(), config)?,
-            host,
-            tun,
-            socket,
-            spi_in: EspSpi(0),
-            peer: PeerAddress::Connected,
-            counters_in: Arc::default(),
-            events: Mutex::new(events),
-        })
+        End::new(host, addresses, kind, self.socket(kind)?)
     }
 
     /// A socket on the wire.
@@ -149,9 +170,24 @@ impl Wire {
     }
 }
 
-fn join(left: &mut End, right: &mut End, to_right: SocketAddr, to_left: SocketAddr) -> anyhow::Result<()> {
+/// Waits until the system takes packets to this address of its own, which for IPv6 it does a moment after having accepted
+/// the command.
+pub(crate) fn await_address(host: &Host, address: Ipv6Addr) -> anyhow::Result<()> {
+    wait::until("the address is in use", Duration::from_secs(5), || {
+        let routes = host.output("ip", &["-6", "route", "show", "table", "local"]).ok()?;
+        routes.contains(&format!("local {address} ")).then_some(())
+    })
+}
+
+/// Sets up an SA between two ends.
+pub(crate) fn join(
+    left: &mut End,
+    right: &mut End,
+    to_right: PeerAddress,
+    to_left: PeerAddress,
+) -> anyhow::Result<()> {
     (left.spi_in, right.spi_in) = (EspSpi(0x0101_0101), EspSpi(0x0202_0202));
-    (left.peer, right.peer) = (PeerAddress::Fixed(to_right), PeerAddress::Fixed(to_left));
+    (left.peer, right.peer) = (to_right, to_left);
     let (child, counters) = sas(left.spi_in, right.spi_in, &LEFT, &RIGHT, left.peer, true, 0)?;
     left.plane.install(child);
     left.counters_in = counters;
