@@ -1,4 +1,4 @@
-//! UDP sockets for ESP and IKE: trains of equal datagrams out in one call, batches in.
+//! UDP sockets for ESP and IKE: trains of equal datagrams out in one call, batches in. And TCP where UDP is blocked.
 //!
 //! What the system can do is found out at run time and degrades per socket: segmentation offload that a
 //! kernel or an interface refuses is not tried again on that socket.
@@ -13,6 +13,7 @@ use crate::wakeup::Wakeup;
 #[cfg_attr(target_os = "linux", path = "socket/linux.rs")]
 #[cfg_attr(any(target_os = "macos", windows), path = "socket/portable.rs")]
 mod sys;
+mod tcp;
 
 mod stream;
 
@@ -20,6 +21,8 @@ pub use stream::connect_tcp;
 
 #[cfg(test)]
 mod tests;
+
+pub use tcp::{TcpOptions, carry_packets, tcp_listener, tcp_socket};
 
 /// The most bytes that one [`UdpSocket::send_train`] may carry: the longest UDP payload over IPv4, which
 /// segmentation offload may not exceed either.

@@ -10,6 +10,7 @@
 //! | [`control`] | the task that owns the connection |
 //! | [`machine`] | sockets, packet threads, routes, DNS |
 //! | [`portal`] | captive portals: whether one holds us back, and when it has let us go |
+//! | [`transport`] | ways to the gateway other than UDP |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
 
 #![forbid(unsafe_code)]
@@ -23,3 +24,4 @@ pub mod machine;
 pub mod portal;
 pub mod profiles;
 pub mod server;
+pub mod transport;

@@ -6,6 +6,7 @@ use std::mem;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket as RawSocket, Type};
@@ -48,12 +49,7 @@ impl Socket {
             Type::DGRAM.nonblocking().cloexec(),
             Some(Protocol::UDP),
         )?;
-        if let Some(mark) = options.mark {
-            raw.set_mark(mark)?;
-        }
-        if let Some(device) = &options.device {
-            raw.bind_device(Some(device.as_bytes()))?;
-        }
+        steer(&raw, local, options.mark, options.device.as_deref())?;
         set_dont_fragment(raw.as_raw_fd(), local, options.dont_fragment)?;
         set_buffers(&raw, options.buffer);
         raw.bind(&local.into())?;
@@ -258,6 +254,31 @@ impl Socket {
     pub(super) fn wait_readable(&self, wakeup: &Wakeup) -> io::Result<bool> {
         wait(self.socket.as_fd(), Interest::Read, wakeup)
     }
+}
+
+/// How long what was sent may stay unacknowledged. By itself TCP waits for a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+
+/// Makes routing treat the socket's packets as told.
+pub(super) fn steer(
+    socket: &RawSocket,
+    _: SocketAddr,
+    mark: Option<u32>,
+    device: Option<&str>,
+) -> io::Result<()> {
+    if let Some(mark) = mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Bounds how much a TCP connection holds unsent, and for how long its peer may be silent to what it was sent.
+pub(super) fn bound_waiting(socket: &RawSocket, unsent: u32) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(unsent)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 /// Nothing there, or an ICMP message about something sent earlier.

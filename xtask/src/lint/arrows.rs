@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("evenkeel-tunnel", &["evenkeel-ipsec", "evenkeel-netprofile"]),
     ("evenkeel-ipc", &["evenkeel-profile"]),
     ("evenkeel-datapath", &["evenkeel-ipsec", "evenkeel-platform"]),
+    ("evenkeel-reframer", &["evenkeel-ipsec", "evenkeel-platform"]),
     (
         "evenkeel-daemon",
         &[
@@ -23,13 +24,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evenkeel-profile",
             "evenkeel-platform",
             "evenkeel-datapath",
+            "evenkeel-reframer",
             // Names that `tunnel` hands through: failures and suites, and the MTU's arithmetic.
             "evenkeel-ipsec",
             "evenkeel-netprofile",
         ],
     ),
     ("evenkeel-cli", &["evenkeel-ipc", "evenkeel-profile", "evenkeel-platform"]),
-    ("evenkeel-gateway", &["evenkeel-ipsec", "evenkeel-datapath", "evenkeel-platform"]),
+    ("evenkeel-gateway", &["evenkeel-ipsec", "evenkeel-datapath", "evenkeel-reframer", "evenkeel-platform"]),
     ("evenkeel-lab", &["evenkeel-ipsec", "evenkeel-ipc", "evenkeel-profile", "evenkeel-platform"]),
     ("evenkeel-fuzz", &["evenkeel-ipsec", "evenkeel-profile"]),
     ("xtask", &[]),
