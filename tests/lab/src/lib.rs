@@ -10,7 +10,8 @@
 //! ```
 //!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
-//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256.
+//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256. [`portal`] makes
+//! the clients' router a captive portal.
 //!
 //! All of this is made of what Linux alone has: elsewhere the crate is empty.
 
@@ -28,6 +29,7 @@ pub mod logs;
 pub mod nat;
 pub mod office;
 pub mod pki;
+pub mod portal;
 pub mod practice;
 pub mod profile;
 pub mod sandbox;
