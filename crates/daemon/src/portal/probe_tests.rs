@@ -24,9 +24,9 @@ async fn verdict(config: PortalConfig, network: Network) -> (PortalVerdict, Opti
 }
 
 fn outcome_of(report: &PortalReport, wanted: PortalPage) -> Option<HttpOutcome> {
-    report.evidence.iter().find_map(|one| match one {
-        PortalEvidence::Http { page, outcome, .. } if *page == wanted => Some(outcome.clone()),
-        _ => None,
+    report.evidence.iter().find_map(|one| {
+        let PortalEvidence::Http { page, outcome, .. } = one else { return None };
+        (*page == wanted).then(|| outcome.clone())
     })
 }
 
@@ -293,9 +293,9 @@ async fn api(host: &str, answer: &'static str) -> (There, Vec<u8>) {
 }
 
 fn api_outcome(report: &PortalReport) -> Option<&ApiOutcome> {
-    report.evidence.iter().find_map(|one| match one {
-        PortalEvidence::Api { outcome, .. } => Some(outcome),
-        _ => None,
+    report.evidence.iter().find_map(|one| {
+        let PortalEvidence::Api { outcome, .. } = one else { return None };
+        Some(outcome)
     })
 }
 

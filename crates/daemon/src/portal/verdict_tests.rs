@@ -149,7 +149,7 @@ fn the_api_says_where_to_log_in_and_is_believed_when_it_says_captive() {
     for outcome in [ApiOutcome::Malformed, ApiOutcome::Untrusted, ApiOutcome::Unreachable, ApiOutcome::Silent]
     {
         let useless = PortalEvidence::Api { url: url("https://api.hotel.example/"), outcome, took_ms: 1 };
-        assert_eq!(judge(&[useless.clone()]).0, PortalVerdict::Inconclusive);
+        assert_eq!(judge(std::slice::from_ref(&useless)).0, PortalVerdict::Inconclusive);
         assert_eq!(judge(&[useless, expected.clone()]).0, PortalVerdict::NoPortal);
     }
     assert_eq!(judge(&[PortalEvidence::Unrestricted]).0, PortalVerdict::NoPortal);
