@@ -7,8 +7,8 @@
 //! - the network's captive portal API (RFC 8908), if it has named one (RFC 8910);
 //! - what the system's connectivity check has found before.
 //!
-//! Nobody else is contacted. Redirects are read and not followed. The answers become typed evidence, and [`verdict`]
-//! makes one verdict of it. [`PortalWatch`] asks again until a portal is gone.
+//! Nobody else is contacted. Redirects are read and not followed. The answers become typed evidence, and one verdict is
+//! made of it. [`PortalWatch`] asks again until a portal is gone.
 //!
 //! Whoever answers may be hostile: every response, name and URL is bounded, addresses of this machine are never
 //! connected to whatever a resolver says, and a URL for a person to open is a checked
@@ -48,8 +48,9 @@ use verdict::{Weight, weigh};
 /// After evidence that settles the matter, what is under way is waited for this long: an API may name a better page.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long before the budget's end answers are no longer waited for, so that their absence is reported.
-const MARGIN: Duration = Duration::from_millis(100);
+/// How long before the budget's end answers are no longer waited for, so that their absence is reported within it on a
+/// busy machine too.
+const MARGIN: Duration = Duration::from_millis(250);
 
 /// APIs that are asked: one of each of two networks.
 const MAX_APIS: usize = 2;

@@ -65,7 +65,6 @@ pub(super) fn candidates(addresses: &[IpAddr], never: &[IpAddr]) -> Vec<IpAddr> 
         }
         turns.extend(turn.into_iter().flatten());
     }
-    turns.truncate(MAX_ADDRESSES);
     turns
 }
 

@@ -146,6 +146,8 @@ fn the_api_says_where_to_log_in_and_is_believed_when_it_says_captive() {
     // Who is redirected is held back, whatever the API thinks.
     let judged = judge(&[redirected, api(false, Some(login))]);
     assert_eq!(judged, (PortalVerdict::Portal, Some(url("http://login.hotel.example/"))));
+    let gateway = answered(PortalPage::Gateway, redirect(Redirection::Elsewhere));
+    assert_eq!(judge(&[gateway, api(false, Some(login))]).0, PortalVerdict::Portal);
     for outcome in [ApiOutcome::Malformed, ApiOutcome::Untrusted, ApiOutcome::Unreachable, ApiOutcome::Silent]
     {
         let useless = PortalEvidence::Api { url: url("https://api.hotel.example/"), outcome, took_ms: 1 };

@@ -10,6 +10,11 @@ async fn watched(network: Network) -> (PortalWatch, Arc<Network>, PortalReport) 
     (PortalWatch::start(probe, &found), network, found)
 }
 
+/// The next event, which must not take for ever.
+async fn next(watch: &mut PortalWatch) -> Option<PortalEvent> {
+    tokio::time::timeout(Duration::from_secs(10), watch.next()).await.expect("no event")
+}
+
 #[tokio::test]
 async fn a_portal_that_lets_go_is_gone_within_three_seconds_and_one_that_moves_is_followed() {
     let first = says(redirect("http://login.hotel.example/")).await;
@@ -17,12 +22,12 @@ async fn a_portal_that_lets_go_is_gone_within_three_seconds_and_one_that_moves_i
     let (mut watch, network, _) = watched(Network::new().host(GATEWAY, 80, first)).await;
 
     network.put(GATEWAY, 80, second);
-    let Some(PortalEvent::Moved(moved)) = watch.next().await else { panic!("not moved") };
+    let Some(PortalEvent::Moved(moved)) = next(&mut watch).await else { panic!("not moved") };
     assert_eq!(moved.url.map(String::from).as_deref(), Some("http://login.hotel.example/step2"));
 
     let login = Instant::now();
     network.put(GATEWAY, 80, There::Refuses);
-    let Some(PortalEvent::Gone(gone)) = watch.next().await else { panic!("not gone") };
+    let Some(PortalEvent::Gone(gone)) = next(&mut watch).await else { panic!("not gone") };
     assert_eq!(gone.verdict, PortalVerdict::NoPortal);
     assert!(login.elapsed() < Duration::from_secs(3), "{:?}", login.elapsed());
     assert_eq!(watch.next().await, None);
@@ -34,7 +39,7 @@ async fn a_portal_that_falls_silent_is_gone_within_three_seconds_too() {
     let (mut watch, network, _) = watched(Network::new().host(GATEWAY, 80, portal)).await;
     let login = Instant::now();
     network.put(GATEWAY, 80, There::Silent);
-    let Some(PortalEvent::Gone(gone)) = watch.next().await else { panic!("not gone") };
+    let Some(PortalEvent::Gone(gone)) = next(&mut watch).await else { panic!("not gone") };
     assert_eq!(gone.verdict, PortalVerdict::Inconclusive);
     assert!(login.elapsed() < Duration::from_secs(3), "{:?}", login.elapsed());
 }
