@@ -193,4 +193,10 @@ mod tests {
         assert_eq!(hash(b"EXAMPLE\\alice"), hash(b"alice"));
         assert_ne!(hash(b"alice@example.org"), hash(b"alice"), "only a backslash ends a domain");
     }
+
+    #[test]
+    fn expanded_des_keys_are_wiped_when_they_are_dropped() {
+        fn is_wiped<Key: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<Des>();
+    }
 }

@@ -583,3 +583,13 @@ fn forge_ok(sequence: u64) -> Vec<u8> {
     plaintext.extend([0, 4]);
     forge(GCM_ESN, sequence, &plaintext)
 }
+
+/// A promise of the ciphers' own crate, made by a feature that can get lost.
+#[test]
+fn expanded_aes_keys_are_wiped_when_they_are_dropped() {
+    fn is_wiped<Key: zeroize::ZeroizeOnDrop>() {}
+    is_wiped::<aes::Aes128Enc>();
+    is_wiped::<aes::Aes128Dec>();
+    is_wiped::<aes::Aes256Enc>();
+    is_wiped::<aes::Aes256Dec>();
+}
