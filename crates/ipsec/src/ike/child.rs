@@ -159,10 +159,17 @@ fn within(selectors: &[TrafficSelector], bounds: &[TrafficSelector]) -> bool {
         && selectors.iter().all(|ts| bounds.iter().any(|bound| bound.intersect(ts).as_ref() == Some(ts)))
 }
 
-/// What both lists have in common, for a responder that narrows (RFC 7296 §2.9).
+/// What a TS payload has room for (RFC 7296 §3.13).
+const MAX_SELECTORS: usize = 255;
+
+/// What both lists have in common, for a responder that narrows (RFC 7296 §2.9): no more than fits the answer, since
+/// two hostile lists have a hundred times as many intersections.
 pub(super) fn narrow(offered: &[TrafficSelector], policy: &[TrafficSelector]) -> Vec<TrafficSelector> {
     let mut common = Vec::new();
     for ts in offered.iter().flat_map(|a| policy.iter().filter_map(|b| a.intersect(b))) {
+        if common.len() == MAX_SELECTORS {
+            break;
+        }
         if !common.contains(&ts) {
             common.push(ts);
         }
@@ -214,5 +221,24 @@ impl FirstChild {
             tfc_supported,
         };
         agreed.build(common, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrowing_hostile_lists_gives_no_more_than_an_answer_holds() {
+        // Each of these overlaps each of those, everywhere differently.
+        let ports = |start_port: u16, end_port| {
+            let any = TrafficSelector::any_v4();
+            TrafficSelector { protocol: 17, start_port, end_port, ..any }
+        };
+        let offered: Vec<_> = (0..=254).map(|n| ports(n, 1_000)).collect();
+        let policy: Vec<_> = (0..=254).map(|n| ports(0, 300 + n)).collect();
+        let narrowed = narrow(&offered, &policy);
+        assert_eq!(narrowed.len(), MAX_SELECTORS);
+        assert!(within(&narrowed, &offered) && within(&narrowed, &policy));
     }
 }
