@@ -108,3 +108,7 @@ pub const MAX_CHILDREN: usize = 32;
 
 /// AUTH_LIFETIME (RFC 4478): re-authentication starts when this share of the lifetime has passed.
 pub const REAUTH_AT_PERCENT: u32 = 85;
+
+/// Re-authentication starts no sooner than this after the lifetime was announced: one of zero would have us
+/// authenticate in an endless row.
+pub const REAUTH_MIN: Duration = Duration::from_secs(10);

@@ -94,10 +94,9 @@ impl Established {
     }
 
     pub(super) fn schedule_reauthentication(&mut self, now: Instant) {
-        self.reauthenticate_at = self
-            .peer
-            .reauthenticate_by
-            .map(|by| now + by.saturating_duration_since(now) * defaults::REAUTH_AT_PERCENT / 100);
+        let wait = |by: Instant| by.saturating_duration_since(now) * defaults::REAUTH_AT_PERCENT / 100;
+        self.reauthenticate_at =
+            self.peer.reauthenticate_by.map(|by| now + wait(by).max(defaults::REAUTH_MIN));
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &IkeSa> {

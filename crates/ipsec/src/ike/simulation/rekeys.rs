@@ -211,3 +211,13 @@ fn auth_lifetime_asks_for_reauthentication_in_time() {
     assert!(pair.run_until(Duration::from_secs(90), due));
     assert!(pair.now - pair.start > Duration::from_secs(80));
 }
+
+#[test]
+fn a_lifetime_of_nothing_does_not_make_us_authenticate_in_a_row() {
+    let mut pair = Pair::new(Options::psk(52));
+    pair.responder.set_faults(Faults { auth_lifetime: Some(Duration::ZERO), ..Faults::default() });
+    pair.connect();
+    let due = |pair: &Pair| pair.client_events.iter().any(|e| e.starts_with("ReauthenticationDue"));
+    assert!(!pair.run_until(Duration::from_secs(9), due), "at once");
+    assert!(pair.run_until(Duration::from_secs(2), due));
+}
