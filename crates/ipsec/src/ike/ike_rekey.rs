@@ -237,6 +237,8 @@ impl Established {
         let new = self.others.swap_remove(index);
         let old = std::mem::replace(&mut self.current, new.with_state(SaState::Current));
         self.others.push(old.with_state(retired(now)));
+        // One that waited for the window is done by this, whoever began it.
+        self.intents.retain(|intent| *intent != Intent::RekeyIke);
         self.schedule_ike_rekey(common, now);
         self.schedule_mapping_check(common, now);
         common.events.push_back(Event::IkeRekeyed(self.info(common)));

@@ -221,3 +221,23 @@ fn a_lifetime_of_nothing_does_not_make_us_authenticate_in_a_row() {
     assert!(!pair.run_until(Duration::from_secs(9), due), "at once");
     assert!(pair.run_until(Duration::from_secs(2), due));
 }
+
+#[test]
+fn a_rekey_that_waits_is_done_when_the_gateway_rekeys_first() {
+    let mut pair = Pair::new(Options::psk(53));
+    pair.connect();
+    let now = pair.now;
+    pair.held = [true; 2];
+    // The window is taken: the rekey has to wait.
+    pair.client.probe(now);
+    pair.client.rekey_ike(now);
+    pair.with_peer(|session| session.rekey_ike(now));
+    pair.run_for(Duration::from_millis(20));
+    pair.release_direction(false);
+    pair.run_for(Duration::from_millis(50));
+    pair.release();
+    pair.run_for(Duration::from_secs(5));
+    let rekeys = pair.client_events.iter().filter(|event| event.starts_with("IkeRekeyed")).count();
+    assert_eq!(rekeys, 1, "{:?}", pair.client_events);
+    assert!(pair.client_failure.is_none() && pair.responder_failure.is_none());
+}
