@@ -104,6 +104,16 @@ impl KeyExchange {
         Ok(Self { group, private, public })
     }
 
+    /// A responder's half: a fresh key pair for the peer's public value, and the shared secret of both.
+    ///
+    /// # Errors
+    /// Those of [`KeyExchange::generate`] and [`KeyExchange::agree`].
+    pub fn respond(group: Group, peer: &[u8], rng: &mut Rng) -> Result<(Self, Secret), KeyExchangeError> {
+        let own = Self::generate(group, rng)?;
+        let shared = own.agree(peer)?;
+        Ok((own, shared))
+    }
+
     /// The group of the exchange.
     #[must_use]
     pub fn group(&self) -> Group {

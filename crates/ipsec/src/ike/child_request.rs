@@ -7,7 +7,7 @@ use super::established::{Established, Intent};
 use super::event::{ChildEnd, Event, RekeyFailed, RekeyOf};
 use super::failure::Failure;
 use super::init::random_nonce;
-use super::payloads::Payloads;
+use super::payloads::{Payloads, named_group};
 use super::sa::Task;
 use super::session::Common;
 use crate::crypto::{Group, KeyExchange};
@@ -224,8 +224,7 @@ impl Established {
             old.state = ChildState::Installed;
         }
         if error.kind == NotifyType::InvalidKePayload
-            && let &[high, low] = error.data.as_slice()
-            && let Some(group) = Group::from_id(u16::from_be_bytes([high, low]))
+            && let Some(group) = named_group(error)
             && common.esp.groups().contains(&group)
             && request.key_exchange.as_ref().is_some_and(|own| own.group() != group)
             && !request.regrouped

@@ -21,10 +21,7 @@ impl Established {
         payloads: &Payloads,
         now: Instant,
     ) -> Vec<Payload> {
-        match self.try_answer_child(common, carrier, payloads, now) {
-            Ok(response) => response,
-            Err(refusal) => vec![refusal],
-        }
+        self.try_answer_child(common, carrier, payloads, now).unwrap_or_else(|refusal| vec![refusal])
     }
 
     fn try_answer_child(
@@ -78,11 +75,9 @@ impl Established {
             let Some((_, public)) = payloads.ke.as_ref().filter(|(id, _)| *id == group.id()) else {
                 return Err(status(NotifyType::InvalidKePayload, group.id().to_be_bytes().to_vec()));
             };
-            let agreed = KeyExchange::generate(group, &mut common.out.rng).and_then(|own| {
-                let shared = own.agree(public)?;
-                Ok((own, shared))
-            });
-            let Ok((own, secret)) = agreed else { return Err(refuse(NotifyType::InvalidSyntax)) };
+            let Ok((own, secret)) = KeyExchange::respond(group, public, &mut common.out.rng) else {
+                return Err(refuse(NotifyType::InvalidSyntax));
+            };
             shared = Some(secret);
             own_ke = Some(Payload::Ke { group: group.id(), data: own.public().to_vec() });
         }

@@ -9,7 +9,7 @@ use super::inform::AfterAnswer;
 use super::mapping::MappingWatch;
 use super::natd::NatDetected;
 use super::path::Path;
-use super::payloads::{Payloads, status};
+use super::payloads::{Payloads, status, unreadable};
 use super::sa::{IkeSa, Incoming, Outstanding, Retransmission, SaState, Task};
 use super::session::{Common, Phase, Step};
 use super::timers::{Earliest, WakeReason};
@@ -230,19 +230,11 @@ impl Established {
     ) -> (Vec<Payload>, AfterAnswer) {
         let payloads = match payloads.map_err(Failure::Malformed).and_then(Payloads::sort) {
             Ok(payloads) => payloads,
-            Err(Failure::Malformed(error)) => {
-                let (kind, data) = error.notify().unwrap_or((NotifyType::InvalidSyntax, Vec::new()));
-                // An unknown critical payload spoils one exchange, bad syntax the SA (RFC 7296 §2.5, §2.21.3).
-                let after = if kind == NotifyType::UnsupportedCriticalPayload {
-                    AfterAnswer::Stay
-                } else {
-                    AfterAnswer::Close(Failure::Malformed(error))
-                };
-                return (vec![status(kind, data)], after);
+            // An unknown critical payload spoils one exchange, bad syntax the SA (RFC 7296 §2.5, §2.21.3).
+            Err(failure @ Failure::Malformed(DecodeError::UnsupportedCriticalPayload(_))) => {
+                return (vec![unreadable(&failure)], AfterAnswer::Stay);
             }
-            Err(failure) => {
-                return (vec![status(NotifyType::InvalidSyntax, Vec::new())], AfterAnswer::Close(failure));
-            }
+            Err(failure) => return (vec![unreadable(&failure)], AfterAnswer::Close(failure)),
         };
         match exchange {
             Exchange::Informational => self.answer_informational(common, carrier, path, &payloads, now),

@@ -6,7 +6,7 @@ use super::event::{Event, RekeyFailed, RekeyOf};
 use super::failure::Failure;
 use super::init::{random_nonce, random_spi};
 use super::keys::Exchanged;
-use super::payloads::{Payloads, status};
+use super::payloads::{Payloads, named_group, status};
 use super::sa::{IkeSa, SaState, Task};
 use super::session::Common;
 use crate::crypto::{Group, KeyExchange};
@@ -66,8 +66,7 @@ impl Established {
                 return Ok(());
             }
             if error.kind == NotifyType::InvalidKePayload
-                && let &[high, low] = error.data.as_slice()
-                && let Some(group) = Group::from_id(u16::from_be_bytes([high, low]))
+                && let Some(group) = named_group(error)
                 && common.ike.groups().contains(&group)
                 && group != request.key_exchange.group()
                 && !request.regrouped
@@ -150,10 +149,7 @@ impl Established {
         payloads: &Payloads,
         now: Instant,
     ) -> Vec<Payload> {
-        match self.try_answer_ike_rekey(common, carrier, payloads, now) {
-            Ok(response) => response,
-            Err(refusal) => vec![refusal],
-        }
+        self.try_answer_ike_rekey(common, carrier, payloads, now).unwrap_or_else(|refusal| vec![refusal])
     }
 
     fn try_answer_ike_rekey(
@@ -192,11 +188,9 @@ impl Established {
         }
         let rng = &mut common.out.rng;
         let (spi_r, nonce_r) = (random_spi(rng), random_nonce(rng));
-        let agreed = KeyExchange::generate(suite.group, rng).and_then(|own| {
-            let shared = own.agree(public)?;
-            Ok((own, shared))
-        });
-        let Ok((own, shared)) = agreed else { return Err(refuse(NotifyType::InvalidSyntax)) };
+        let Ok((own, shared)) = KeyExchange::respond(suite.group, public, rng) else {
+            return Err(refuse(NotifyType::InvalidSyntax));
+        };
         let exchanged = Exchanged { nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
         let Ok(keys) = old.keys.rekeyed(suite, &shared, exchanged, false) else {
             return Err(refuse(NotifyType::NoProposalChosen));

@@ -1,6 +1,7 @@
 //! The payloads of one message, sorted by kind.
 
 use super::failure::Failure;
+use crate::crypto::Group;
 use crate::wire::{
     Cert, ConfigPayload, Delete, Id, Notify, NotifyType, Payload, Proposal, Protocol, Spi, TrafficSelector,
 };
@@ -84,4 +85,17 @@ impl Payloads {
 /// A notification about the IKE SA or the exchange itself.
 pub(super) fn status(kind: NotifyType, data: Vec<u8>) -> Payload {
     Payload::Notify(Notify { protocol: Protocol::Other(0), spi: Spi::None, kind, data })
+}
+
+/// What to answer to a request that can't be decoded or sorted (RFC 7296 §2.5, §2.21.3).
+pub(super) fn unreadable(failure: &Failure) -> Payload {
+    let named = if let Failure::Malformed(error) = failure { error.notify() } else { None };
+    let (kind, data) = named.unwrap_or((NotifyType::InvalidSyntax, Vec::new()));
+    status(kind, data)
+}
+
+/// The group that an INVALID_KE_PAYLOAD names (RFC 7296 §1.3), if we have it.
+pub(super) fn named_group(error: &Notify) -> Option<Group> {
+    let id = <[u8; 2]>::try_from(error.data.as_slice()).ok()?;
+    Group::from_id(u16::from_be_bytes(id))
 }

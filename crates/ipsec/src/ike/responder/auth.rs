@@ -14,7 +14,7 @@ use crate::ike::init::verify_policy;
 use crate::ike::mobike::{additional_addresses, nat_is_forbidden};
 use crate::ike::natd::NatDetected;
 use crate::ike::path::Path;
-use crate::ike::payloads::{Payloads, status};
+use crate::ike::payloads::{Payloads, status, unreadable};
 use crate::ike::sa::{IkeSa, Incoming};
 use crate::ike::session::{Common, Phase, Step};
 use crate::wire::{
@@ -133,13 +133,7 @@ impl ExpectAuthRequest {
                 vec![status(NotifyType::InvalidSyntax, Vec::new())],
                 Failure::ProtocolViolation("an exchange before IKE_AUTH"),
             ),
-            (_, Err(Failure::Malformed(error))) => {
-                let (kind, data) = error.notify().unwrap_or((NotifyType::InvalidSyntax, Vec::new()));
-                Outcome::Refuse(vec![status(kind, data)], Failure::Malformed(error))
-            }
-            (_, Err(failure)) => {
-                Outcome::Refuse(vec![status(NotifyType::InvalidSyntax, Vec::new())], failure)
-            }
+            (_, Err(failure)) => Outcome::Refuse(vec![unreadable(&failure)], failure),
         };
         match outcome {
             Outcome::Continue(answer, stage) => {

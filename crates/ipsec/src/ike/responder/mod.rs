@@ -184,16 +184,12 @@ impl Responder {
                 return;
             }
         };
-        let Ok(payloads) = Payloads::sort(payloads) else {
-            let refusal = status(NotifyType::InvalidSyntax, Vec::new());
-            self.answer_init(path, spi_i, IkeSpi::ZERO, &[refusal]);
-            return;
+        let accepted = match Payloads::sort(payloads) {
+            Ok(payloads) => self.accept(path, spi_i, &payloads, message, now),
+            Err(_) => Err(status(NotifyType::InvalidSyntax, Vec::new())),
         };
-        match self.accept(path, spi_i, &payloads, message, now) {
-            Ok(()) => {}
-            Err(refusal) => {
-                self.answer_init(path, spi_i, IkeSpi::ZERO, &[refusal]);
-            }
+        if let Err(refusal) = accepted {
+            self.answer_init(path, spi_i, IkeSpi::ZERO, &[refusal]);
         }
     }
 
@@ -237,11 +233,9 @@ impl Responder {
         if suite.group.id() != *group {
             return Err(status(NotifyType::InvalidKePayload, suite.group.id().to_be_bytes().to_vec()));
         }
-        let agreed = KeyExchange::generate(suite.group, &mut self.rng).and_then(|own| {
-            let shared = own.agree(public)?;
-            Ok((own, shared))
-        });
-        let Ok((own, shared)) = agreed else { return Err(refuse(NotifyType::InvalidSyntax)) };
+        let Ok((own, shared)) = KeyExchange::respond(suite.group, public, &mut self.rng) else {
+            return Err(refuse(NotifyType::InvalidSyntax));
+        };
         let (spi_r, nonce_r) = (random_spi(&mut self.rng), random_nonce(&mut self.rng));
         let exchanged = Exchanged { nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
         let Ok(keys) = IkeKeys::initial(suite, &shared, exchanged, false) else {
