@@ -2,8 +2,8 @@
 
 use super::ike::{MODERN_AEAD, MODERN_CBC, MODERN_GROUPS, MODERN_INTEG};
 use super::{
-    ESN, NO_ESN, NONE, ProposalError, Received, encr_transforms, integ_transforms, is_group, ke_transforms,
-    proposal_number, single_answer, transform,
+    ESN, NO_ESN, NONE, ProposalError, Received, answer, distinct, encode, encr_transforms, integ_transforms,
+    is_group, ke_transforms, single_answer, transform,
 };
 use crate::crypto::{Encr, EspSuite, Group, Integ};
 use crate::wire::{Proposal, Protocol, Spi, Transform, TransformType};
@@ -72,25 +72,19 @@ impl EspProposals {
     /// CREATE_CHILD_SA request carries. Empty when no proposal has one.
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
-        let mut groups = Vec::new();
-        for group in self.0.iter().flat_map(|proposal| &proposal.groups) {
-            if !groups.contains(group) {
-                groups.push(*group);
-            }
-        }
-        groups
+        distinct(self.0.iter().flat_map(|proposal| &proposal.groups))
     }
 
     /// The proposals of an SA payload in CREATE_CHILD_SA. `spi` is that of our inbound SA.
     #[must_use]
     pub fn to_wire(&self, spi: Spi) -> Vec<Proposal> {
-        encode(&self.0, spi)
+        encode(self.0.iter().map(EspProposal::transforms), Protocol::Esp, spi)
     }
 
     /// The proposals of an SA payload in IKE_AUTH, where there is no key exchange (RFC 7296 §1.2).
     #[must_use]
     pub fn to_wire_without_ke(&self, spi: Spi) -> Vec<Proposal> {
-        encode(&self.without_ke(), spi)
+        encode(self.without_ke().iter().map(EspProposal::transforms), Protocol::Esp, spi)
     }
 
     /// The responder's choice: the answer with one transform of each type, what it means, the group if there is to be
@@ -107,9 +101,7 @@ impl EspProposals {
         self.0.iter().find_map(|ours| {
             offered.iter().find_map(|theirs| {
                 let (transforms, suite, group) = ours.select(theirs, group_in_exchange)?;
-                let (number, protocol) = (theirs.number, theirs.protocol);
-                let answer = Proposal { number, protocol, spi: Spi::None, transforms };
-                Some((answer, suite, group, theirs.spi))
+                Some((answer(theirs, transforms), suite, group, theirs.spi))
             })
         })
     }
@@ -161,14 +153,6 @@ impl EspProposals {
         }
         proposals
     }
-}
-
-fn encode(proposals: &[EspProposal], spi: Spi) -> Vec<Proposal> {
-    let encode = |(index, proposal): (usize, &EspProposal)| {
-        let number = proposal_number(index)?;
-        Some(Proposal { number, protocol: Protocol::Esp, spi, transforms: proposal.transforms() })
-    };
-    proposals.iter().enumerate().map_while(encode).collect()
 }
 
 impl EspProposal {

@@ -1,8 +1,8 @@
 //! Proposals for IKE SAs.
 
 use super::{
-    ProposalError, Received, encr_transforms, integ_transforms, is_group, ke_transforms, proposal_number,
-    single_answer, transform,
+    ProposalError, Received, answer, distinct, encode, encr_transforms, integ_transforms, is_group,
+    ke_transforms, single_answer, transform,
 };
 use crate::crypto::{Encr, Group, IkeSuite, Integ, KeyBits, Prf};
 use crate::wire::{Proposal, Protocol, Spi, Transform, TransformType};
@@ -71,31 +71,14 @@ impl IkeProposals {
     /// Every group that is offered, without repetition, in order of preference.
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
-        let mut groups = Vec::new();
-        for group in self.0.iter().flat_map(|proposal| &proposal.groups) {
-            if !groups.contains(group) {
-                groups.push(*group);
-            }
-        }
-        groups
+        distinct(self.0.iter().flat_map(|proposal| &proposal.groups))
     }
 
     /// The proposals of an SA payload. `spi` is none in IKE_SA_INIT and our new SPI when the IKE SA is rekeyed
     /// (RFC 7296 §3.3.1).
     #[must_use]
     pub fn to_wire(&self, spi: Spi) -> Vec<Proposal> {
-        self.0
-            .iter()
-            .enumerate()
-            .map_while(|(index, proposal)| {
-                Some(Proposal {
-                    number: proposal_number(index)?,
-                    protocol: Protocol::Ike,
-                    spi,
-                    transforms: proposal.transforms(),
-                })
-            })
-            .collect()
+        encode(self.0.iter().map(IkeProposal::transforms), Protocol::Ike, spi)
     }
 
     /// The responder's choice: the answer with one transform of each type, what it means, and the initiator's SPI.
@@ -105,8 +88,7 @@ impl IkeProposals {
         self.0.iter().find_map(|ours| {
             offered.iter().find_map(|theirs| {
                 let (transforms, suite) = ours.select(theirs)?;
-                let (number, protocol) = (theirs.number, theirs.protocol);
-                Some((Proposal { number, protocol, spi: Spi::None, transforms }, suite, theirs.spi))
+                Some((answer(theirs, transforms), suite, theirs.spi))
             })
         })
     }

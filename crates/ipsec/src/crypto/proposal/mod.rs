@@ -12,7 +12,7 @@ pub use ike::{IkeProposal, IkeProposals};
 pub use parse::{ParseProposalError, ProposalPart};
 
 use super::{Encr, Group, Integ};
-use crate::wire::{Proposal, Transform, TransformType};
+use crate::wire::{Proposal, Protocol, Spi, Transform, TransformType};
 
 /// Why the answer to our proposals is unacceptable: in each case the peer broke RFC 7296 §3.3.6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -61,6 +61,32 @@ fn integ_transforms(integ: &[Integ]) -> impl Iterator<Item = Transform> + '_ {
 
 fn ke_transforms(groups: &[Group]) -> impl Iterator<Item = Transform> + '_ {
     groups.iter().map(|group| transform(TransformType::Ke, group.id(), None))
+}
+
+/// Each group once, in order of preference.
+fn distinct<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<Group> {
+    let mut distinct = Vec::new();
+    for group in groups {
+        if !distinct.contains(group) {
+            distinct.push(*group);
+        }
+    }
+    distinct
+}
+
+/// The proposals of an SA payload, each with these transforms.
+fn encode(transforms: impl Iterator<Item = Vec<Transform>>, protocol: Protocol, spi: Spi) -> Vec<Proposal> {
+    let numbered = transforms.enumerate();
+    numbered
+        .map_while(|(index, transforms)| {
+            Some(Proposal { number: proposal_number(index)?, protocol, spi, transforms })
+        })
+        .collect()
+}
+
+/// The answer to a proposal: its number, and no SPI yet.
+fn answer(theirs: &Proposal, transforms: Vec<Transform>) -> Proposal {
+    Proposal { number: theirs.number, protocol: theirs.protocol, spi: Spi::None, transforms }
 }
 
 /// The number of the proposal at `index`: they count from 1 (RFC 7296 §3.3.1). A list too long for the field gives
