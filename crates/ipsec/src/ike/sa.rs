@@ -383,11 +383,7 @@ impl IkeSa {
             return sealed(tx.seal(&prefix, &content, &mut out.rng));
         }
         // The SKF header is four octets longer than the SK header.
-        let room = budget.saturating_sub(prefix.len() + 4);
-        let mut chunk = room.saturating_sub(tx.sealed_len(0)).max(64);
-        while chunk > 64 && tx.sealed_len(chunk) > room {
-            chunk -= 1;
-        }
+        let chunk = tx.plain_capacity(budget.saturating_sub(prefix.len() + 4)).max(64);
         let chunks: Vec<&[u8]> = content.chunks(chunk).collect();
         let total = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
         (1..=total)

@@ -137,6 +137,37 @@ fn a_long_chain_is_fragmented_both_ways_and_survives_loss() {
 }
 
 #[test]
+fn fragments_fill_what_they_may_and_no_more() {
+    let root = Authority::root("Root");
+    for (suite, block) in [("aes256gcm16-prfsha256-x25519", 1), ("aes256-sha256-x25519", 16)] {
+        for limit in [200, 576, 577, 1280] {
+            let (mut options, key) = options(11, &root, |params| {
+                params.subject_alt_names.extend((0..40).map(|n| {
+                    SanType::DnsName(format!("a-name-that-takes-room-{n}.example.org").try_into().unwrap())
+                }));
+            });
+            options.ike = crate::crypto::IkeProposals(vec![suite.parse().unwrap()]);
+            options.responder_ike = options.ike.clone();
+            options.fragment_size = limit;
+            let mut pair = Pair::new(options);
+            pair.key = Some(key);
+            let largest: std::rc::Rc<std::cell::Cell<usize>> = std::rc::Rc::default();
+            let seen = std::rc::Rc::clone(&largest);
+            pair.filter = Some(Box::new(move |_, payload| {
+                // IKE_SA_INIT is not fragmented (RFC 7383 §2.3); it has no non-ESP marker here.
+                if payload.starts_with(&[0; 4]) {
+                    seen.set(seen.get().max(20 + 8 + payload.len()));
+                }
+                false
+            }));
+            pair.connect();
+            let range = limit - block..=limit;
+            assert!(range.contains(&largest.get()), "{suite}: {} octets of {limit}", largest.get());
+        }
+    }
+}
+
+#[test]
 fn a_gateway_without_fragmentation_gets_whole_messages() {
     let root = Authority::root("Root");
     let (mut options, key) = options(3, &root, |_| {});
