@@ -15,7 +15,7 @@ use super::responder::{ExpectAuthRequest, Faults};
 use super::sa::{IkeSa, Incoming, Outbox, Retransmission};
 use super::timers::{Earliest, WakeReason};
 use crate::crypto::{EspProposals, IkeProposals, Rng, UnixTime};
-use crate::wire::{Envelope, EspSpi, Exchange, IkeSpi};
+use crate::wire::{Delete, Envelope, EspSpi, Exchange, IkeSpi, Payload};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -397,7 +397,14 @@ impl IkeSa {
             return Ok(None);
         }
         match self.receive(&mut common.out, path, envelope, message) {
-            Incoming::Response { payloads, .. } => Payloads::sort(payloads?).map(Some),
+            Incoming::Response { payloads, .. } => {
+                let sorted = payloads.map_err(Failure::from).and_then(Payloads::sort);
+                if sorted.is_err() {
+                    // To the peer this may have been the last response: it is not to keep an IKE SA without us.
+                    self.parting_request(&mut common.out, &[Payload::Delete(Delete::Ike)]);
+                }
+                sorted.map(Some)
+            }
             Incoming::Request { .. } | Incoming::Nothing => Ok(None),
         }
     }

@@ -6,8 +6,8 @@ use crate::ike::payloads::{Payloads, status};
 use crate::ike::session::Phase;
 use crate::ike::{Failure, Faults, Framing, Path, defaults};
 use crate::wire::{
-    Envelope, EspSpi, Exchange, Header, IkeSpi, MessageId, Notify, NotifyType, Payload, Protocol, Spi,
-    encode_message,
+    Envelope, EspSpi, Exchange, Header, IkeSpi, MessageId, NON_ESP_MARKER, Notify, NotifyType, Payload,
+    Protocol, Spi, encode_message,
 };
 use std::time::Duration;
 
@@ -34,6 +34,36 @@ fn an_unusable_answer_to_a_rekey_ends_the_session_at_both_ends() {
     assert!(ends(&mut pair));
     assert!(matches!(pair.client_failure, Some(Failure::ProtocolViolation(_))));
     assert!(matches!(pair.responder_failure, Some(Failure::PeerClosed)), "it was told");
+}
+
+#[test]
+fn an_unreadable_answer_ends_the_session_at_both_ends() {
+    for established in [false, true] {
+        let mut pair = Pair::new(Options::psk(77));
+        if established {
+            pair.connect();
+            pair.client.probe(pair.now);
+        }
+        // The genuine answer is lost, and one with two nonces takes its place.
+        pair.filter =
+            Some(Box::new(|to_responder, bytes| !to_responder && bytes.starts_with(&NON_ESP_MARKER)));
+        pair.run_for(Duration::from_millis(300));
+        pair.filter = None;
+        let (exchange, id) = if established {
+            (Exchange::Informational, MessageId(2))
+        } else {
+            (Exchange::IkeAuth, MessageId(1))
+        };
+        pair.with_peer(|session| {
+            let Phase::Established(state) = &mut session.phase else { panic!("established") };
+            let (out, nonce) = (&mut session.common.out, Payload::Nonce(vec![7; 32]));
+            let path = out.path;
+            state.current.respond(out, path, exchange, id, &[nonce.clone(), nonce]);
+        });
+        assert!(ends(&mut pair));
+        assert!(matches!(pair.client_failure, Some(Failure::ProtocolViolation(_))));
+        assert!(matches!(pair.responder_failure, Some(Failure::PeerClosed)), "it was told");
+    }
 }
 
 #[test]
