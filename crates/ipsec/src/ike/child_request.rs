@@ -147,7 +147,7 @@ impl Established {
             // created is deleted by the side that created it; the old SA by the side whose rekey survives.
             Some(collision) if ours_lowest < collision.lowest_nonce.as_slice() => {
                 self.add_child(common, built, None, false);
-                self.delete_child(common, spi_in, ChildEnd::Redundant);
+                self.delete_child(spi_in, ChildEnd::Redundant);
                 // Not yet to be sent on: our answer that creates it may still be on its way, or lost. The peer's DELETE
                 // of the old one says that it has arrived.
                 self.retire_child(old_spi, collision.created);
@@ -157,11 +157,11 @@ impl Established {
                 if let Some(redundant) = self.children.get_mut(&collision.created) {
                     redundant.state = ChildState::Replaced { by: spi_in };
                 }
-                self.delete_child(common, old_spi, ChildEnd::Replaced);
+                self.delete_child(old_spi, ChildEnd::Replaced);
             }
             None => {
                 self.add_child(common, built, replaces, true);
-                self.delete_child(common, old_spi, ChildEnd::Replaced);
+                self.delete_child(old_spi, ChildEnd::Replaced);
             }
         }
         Ok(())

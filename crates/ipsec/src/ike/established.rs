@@ -431,7 +431,7 @@ impl Established {
             } else if due(child.expires_at) {
                 child.expires_at = None;
                 let last = self.children.len() == 1;
-                self.delete_child(common, spi_in, ChildEnd::Expired);
+                self.delete_child(spi_in, ChildEnd::Expired);
                 if last {
                     return Err(Failure::RekeyRefused);
                 }

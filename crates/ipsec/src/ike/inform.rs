@@ -185,7 +185,7 @@ impl Established {
     }
 
     /// Queues a DELETE for a CHILD SA; it receives until the peer has answered.
-    pub(super) fn delete_child(&mut self, _common: &mut Common, spi_in: EspSpi, reason: ChildEnd) {
+    pub(super) fn delete_child(&mut self, spi_in: EspSpi, reason: ChildEnd) {
         if let Some(child) = self.children.get_mut(&spi_in)
             && !matches!(child.state, ChildState::Deleting(_) | ChildState::Lingering { .. })
         {

@@ -211,7 +211,7 @@ impl Session {
     /// Deletes the CHILD SA with this inbound SPI.
     pub fn delete_child(&mut self, spi_in: EspSpi, now: Instant) {
         if let Phase::Established(state) = &mut self.phase {
-            state.delete_child(&mut self.common, spi_in, ChildEnd::LocalDeleted);
+            state.delete_child(spi_in, ChildEnd::LocalDeleted);
         }
         self.pump(now);
     }
