@@ -72,8 +72,8 @@ pub enum Denied {
 
 /// Decides one request.
 ///
-/// An administrator may look at and remove any profile but not *use* another user's: its secrets are that user's
-/// identity towards the gateway.
+/// An administrator may see in lists what profiles there are, but neither use nor change another user's: its secrets are
+/// that user's identity towards the gateway, and what it says is what that user trusts.
 ///
 /// # Errors
 /// The reason for which it is refused.
@@ -81,9 +81,9 @@ pub fn permit(caller: &Caller, action: Action<'_>) -> Result<(), Denied> {
     match action {
         Action::See(Ownership::Managed) | Action::Use(Ownership::Managed) => Ok(()),
         Action::Change(Ownership::Managed) => ensure(caller.administrator, Denied::NeedsAdministrator),
-        Action::Use(Ownership::User(owner)) => ensure(caller.user == *owner, Denied::NotYours),
-        Action::See(Ownership::User(owner)) | Action::Change(Ownership::User(owner)) => {
-            ensure(caller.may_act_for(owner), Denied::NotYours)
+        Action::See(Ownership::User(owner)) => ensure(caller.may_act_for(owner), Denied::NotYours),
+        Action::Use(Ownership::User(owner)) | Action::Change(Ownership::User(owner)) => {
+            ensure(caller.user == *owner, Denied::NotYours)
         }
         Action::EndConnectionOf(owner) | Action::InspectConnectionOf(owner) => {
             ensure(caller.may_act_for(owner), Denied::ConnectionInUse)
@@ -115,7 +115,7 @@ mod tests {
         let table = [
             (Action::See(&own), [ok, not_yours, ok]),
             (Action::Use(&own), [ok, not_yours, not_yours]),
-            (Action::Change(&own), [ok, not_yours, ok]),
+            (Action::Change(&own), [ok, not_yours, not_yours]),
             (Action::See(&managed), [ok, ok, ok]),
             (Action::Use(&managed), [ok, ok, ok]),
             (Action::Change(&managed), [admin_only, admin_only, ok]),
