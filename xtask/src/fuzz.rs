@@ -5,6 +5,8 @@
 
 use std::fs;
 
+use anyhow::Context;
+
 use crate::{process::Step, tools, workspace};
 
 const FOLDER: &str = "tests/fuzz/libfuzzer";
@@ -29,11 +31,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // By its path: what was installed into the cache is no subcommand that cargo would find.
     let cargo_fuzz = tools::FUZZ.ensure()?;
     // What is found goes to a folder of its own; the committed corpus is only read.
-    let found = format!("target/fuzz-corpus/{target}");
-    fs::create_dir_all(&found)?;
+    let found = workspace::target_dir().join("fuzz-corpus").join(target);
+    fs::create_dir_all(&found).with_context(|| format!("creating {}", found.display()))?;
     Step::new(cargo_fuzz)
-        .args(["fuzz", "run", "--fuzz-dir", FOLDER, "--target-dir", "target/fuzz", "--sanitizer", "none"])
-        .args([target.clone(), found, format!("tests/fuzz/corpus/{target}"), "--".to_owned()])
+        .args(["fuzz", "run", "--fuzz-dir", FOLDER, "--sanitizer", "none", "--target-dir"])
+        .args([workspace::target_dir().join("fuzz")])
+        .args([target])
+        .args([found])
+        .args([format!("tests/fuzz/corpus/{target}"), "--".to_owned()])
         .args([format!("-max_total_time={}", args.seconds), "-timeout=20".to_owned()])
         .run()
 }

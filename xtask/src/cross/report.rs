@@ -29,11 +29,12 @@ impl Report {
         self.0.push(Row { what, outcome, took: begun.elapsed() });
     }
 
-    /// Names something that can't be done here, with the reason.
+    /// Names of what could not be done here.
     pub(super) fn not_run(&self) -> Vec<&str> {
         self.those(|outcome| matches!(outcome, Outcome::NotRun(_)))
     }
 
+    /// Names of what went wrong.
     pub(super) fn failed(&self) -> Vec<&str> {
         self.those(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
