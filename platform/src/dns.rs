@@ -17,7 +17,7 @@ pub struct DnsPlan {
     pub interface: String,
     /// The servers that the gateway pushed, best first.
     pub servers: Vec<IpAddr>,
-    /// Domains that these servers are asked about; they are searched too.
+    /// Domains that these servers are asked about; they are searched too. Each must be one ([`is_domain`]).
     pub domains: Vec<String>,
     /// Whether these servers are asked about everything. If not, and a system cannot divide by domain,
     /// they come first and the ones from before stay behind them.
@@ -143,5 +143,35 @@ impl DnsManager {
     /// Removes what [`apply`](Self::apply) set.
     pub async fn revert(&self, applied: AppliedDns) -> Result<DnsOutcome, DnsError> {
         self.0.revert(applied.0).await
+    }
+}
+
+/// Whether this is a domain name: RFC 1035 §2.3.1 with the underscore that services use. A gateway chooses these bytes,
+/// and they go into files and messages of other programs.
+#[must_use]
+pub fn is_domain(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_cannot_carry_anything_else() {
+        for good in ["example", "corp.example.", "_tcp.a-b.example", &"a".repeat(63)] {
+            assert!(is_domain(good), "{good:?}");
+        }
+        let long = vec!["a".repeat(60); 5].join(".");
+        for bad in
+            ["", ".", "a..b", "a b", "a\nnameserver 1.2.3.4", "é.example", "a/b", &"a".repeat(64), &long]
+        {
+            assert!(!is_domain(bad), "{bad:?}");
+        }
     }
 }

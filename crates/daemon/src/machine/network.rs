@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_ipc::Cause;
-use evenkeel_platform::dns::{AppliedDns, DnsError, DnsManager, DnsOutcome, DnsPlan};
+use evenkeel_platform::dns::{AppliedDns, DnsError, DnsManager, DnsOutcome, DnsPlan, is_domain};
 use evenkeel_platform::routes::{Applied, RouteError, RouteManager, RoutePlan};
 use evenkeel_tunnel::{ConfigureError, InnerNetwork};
 use tokio::sync::mpsc;
@@ -156,10 +156,14 @@ fn route_plan(device: &str, inner: &InnerNetwork) -> RoutePlan {
 
 /// `None` when the gateway has named no server: then names resolve as before.
 fn dns_plan(device: &str, inner: &InnerNetwork) -> Option<DnsPlan> {
+    let (domains, odd): (Vec<_>, Vec<_>) = inner.domains.iter().cloned().partition(|name| is_domain(name));
+    if !odd.is_empty() {
+        tracing::warn!(?odd, "the gateway named domains that are none; they are left out");
+    }
     (!inner.dns.is_empty()).then(|| DnsPlan {
         interface: device.to_owned(),
         servers: inner.dns.clone(),
-        domains: inner.domains.clone(),
+        domains,
         // Who sends everything through the tunnel, or was told of no domains, asks the tunnel's servers everything.
         all: inner.domains.is_empty() || inner.is_full_tunnel(),
     })
@@ -243,6 +247,22 @@ mod tests {
         let late = made(pending::<Result<(), &str>>(), undo()).await;
         assert!(matches!(late, Err(Bounded::Late)));
         assert!(undone.get());
+    }
+
+    #[test]
+    fn one_odd_domain_of_the_gateways_does_not_cost_the_others() {
+        let inner = InnerNetwork {
+            addresses: Vec::new(),
+            remote: vec![("10.0.0.0".parse().unwrap(), 8)],
+            dns: vec!["10.0.0.53".parse().unwrap()],
+            domains: vec!["*.corp.example".to_owned(), "lab.example".to_owned()],
+            gateway: "192.0.2.1".parse().unwrap(),
+            mtu: 1400,
+            mss_v4: 1360,
+            mss_v6: 1340,
+        };
+        let plan = dns_plan("tun0", &inner).unwrap();
+        assert_eq!((plan.domains, plan.all), (vec!["lab.example".to_owned()], false));
     }
 
     #[tokio::test(start_paused = true)]
