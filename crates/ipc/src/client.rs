@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
-use crate::codec::{CodecError, FrameReader, FrameWriter};
+use crate::codec::{CodecError, FrameReader, FrameWriter, MAX_FRAME, MAX_INTRODUCTION};
 use crate::message::{
     ClientFrame, Hello, LogLine, Notification, ProfileDetails, ProfileSummary, Request, RequestError,
     RequestId, Response, ServerFrame, Welcome,
@@ -55,9 +55,10 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     /// Introduces us and learns whom we talk to. `name` is ours, with version.
     pub async fn connect(stream: S, name: &str) -> Result<Self, ClientError> {
         let (reader, writer) = tokio::io::split(stream);
-        let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
+        let (mut reader, mut writer) = (FrameReader::new(reader, MAX_INTRODUCTION), FrameWriter::new(writer));
         writer.send(&Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() }).await?;
         let Welcome { protocol, daemon } = reader.next().await?.ok_or(CodecError::Closed)?;
+        reader.set_limit(MAX_FRAME);
         if protocol != PROTOCOL_VERSION {
             return Err(ClientError::Version { ours: PROTOCOL_VERSION, theirs: protocol, daemon });
         }

@@ -13,14 +13,17 @@ use zeroize::{Zeroize, Zeroizing};
 /// Largest frame in bytes. A profile with a whole CA store fits; a hostile length does not allocate.
 pub const MAX_FRAME: usize = 4 << 20;
 
+/// Largest first frame of either side in bytes: a name and a version, which may be kept as long as the connection.
+pub(crate) const MAX_INTRODUCTION: usize = 4 << 10;
+
 /// Why a frame could not be read or written.
 #[derive(Debug, Error)]
 pub enum CodecError {
     /// The stream failed or ended within a frame.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
-    /// The peer announced a frame beyond [`MAX_FRAME`], or we would have to send one.
-    #[error("a message is larger than {MAX_FRAME} bytes")]
+    /// The peer announced a frame that is too long for its place (at most [`MAX_FRAME`]), or we would have to send one.
+    #[error("a message is longer than the protocol allows")]
     TooLarge,
     /// The frame is no message of this protocol.
     #[error("a message can't be understood")]
@@ -42,9 +45,15 @@ pub(crate) struct FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(stream: R) -> Self {
-        let framing = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
+    /// For frames of at most so many bytes.
+    pub(crate) fn new(stream: R, limit: usize) -> Self {
+        let framing = LengthDelimitedCodec::builder().max_frame_length(limit).new_codec();
         Self { inner: FramedRead::new(stream, framing) }
+    }
+
+    /// Takes frames of at most so many bytes from here on.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.inner.decoder_mut().set_max_frame_length(limit);
     }
 
     /// The next message; `None` if the peer closed between messages.
@@ -104,8 +113,20 @@ mod tests {
     async fn a_hostile_length_is_refused_before_anything_is_allocated() {
         let (mut peer, ours) = tokio::io::duplex(64);
         peer.write_all(&u32::MAX.to_be_bytes()).await.expect("written");
-        let error = FrameReader::new(ours).next::<u32>().await.expect_err("too large");
+        let error = FrameReader::new(ours, MAX_FRAME).next::<u32>().await.expect_err("too large");
         assert!(matches!(error, CodecError::TooLarge), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_limit_holds_until_another_is_set() {
+        let (mut peer, ours) = tokio::io::duplex(64);
+        peer.write_all(&[0, 0, 0, 1, b'7', 0, 0, 0, 2, b'4', b'2', 0, 0, 0, 3]).await.expect("written");
+        let mut reader = FrameReader::new(ours, 1);
+        assert_eq!(reader.next::<u32>().await.expect("a frame"), Some(7));
+        // What is there already is measured by the limit that holds when it is asked for.
+        reader.set_limit(2);
+        assert_eq!(reader.next::<u32>().await.expect("a frame"), Some(42));
+        assert!(matches!(reader.next::<u32>().await, Err(CodecError::TooLarge)));
     }
 
     #[tokio::test]
@@ -113,12 +134,12 @@ mod tests {
         let (mut peer, ours) = tokio::io::duplex(64);
         peer.write_all(&[0, 0, 0, 1, b'7', 0, 0]).await.expect("written");
         drop(peer);
-        let mut reader = FrameReader::new(ours);
+        let mut reader = FrameReader::new(ours, MAX_FRAME);
         assert_eq!(reader.next::<u32>().await.expect("a frame"), Some(7));
         assert!(matches!(reader.next::<u32>().await, Err(CodecError::Io(_))));
         let (peer, ours) = tokio::io::duplex(64);
         drop(peer);
-        assert!(matches!(FrameReader::new(ours).next::<u32>().await, Ok(None)));
+        assert!(matches!(FrameReader::new(ours, MAX_FRAME).next::<u32>().await, Ok(None)));
     }
 
     #[tokio::test]
@@ -128,7 +149,8 @@ mod tests {
             let length = u32::try_from(body.len()).expect("short");
             peer.write_all(&length.to_be_bytes()).await.expect("written");
             peer.write_all(&body).await.expect("written");
-            let error = FrameReader::new(ours).next::<serde_json::Value>().await.expect_err("no JSON");
+            let error =
+                FrameReader::new(ours, MAX_FRAME).next::<serde_json::Value>().await.expect_err("no JSON");
             assert!(matches!(error, CodecError::Malformed(_)), "{error}");
         }
     }

@@ -2,7 +2,7 @@
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 
 use crate::PROTOCOL_VERSION;
-use crate::codec::{CodecError, FrameReader, FrameWriter};
+use crate::codec::{CodecError, FrameReader, FrameWriter, MAX_FRAME, MAX_INTRODUCTION};
 use crate::message::{
     ClientFrame, Hello, Notification, RequestError, RequestId, Response, ServerFrame, Welcome,
 };
@@ -24,8 +24,9 @@ pub async fn accept<S: AsyncRead + AsyncWrite>(
     daemon: &str,
 ) -> Result<Option<Incoming<S>>, CodecError> {
     let (reader, writer) = tokio::io::split(stream);
-    let (mut reader, mut writer) = (FrameReader::new(reader), FrameWriter::new(writer));
+    let (mut reader, mut writer) = (FrameReader::new(reader, MAX_INTRODUCTION), FrameWriter::new(writer));
     let hello: Hello = reader.next().await?.ok_or(CodecError::Closed)?;
+    reader.set_limit(MAX_FRAME);
     writer.send(&Welcome { protocol: PROTOCOL_VERSION, daemon: daemon.to_owned() }).await?;
     let fits = hello.protocol == PROTOCOL_VERSION;
     Ok(fits.then(|| Incoming {

@@ -84,6 +84,18 @@ async fn a_frame_said_to_be_huge_ends_the_connection_before_it_is_awaited() {
 }
 
 #[tokio::test]
+async fn a_name_of_megabytes_is_not_kept() {
+    let daemon = Daemon::start();
+    let name = "x".repeat(1 << 20);
+    let (mut client, server) = daemon.raw_client();
+    let hello = frame(format!(r#"{{"protocol":{PROTOCOL_VERSION},"client":"{name}"}}"#).as_bytes());
+    // The daemon does not wait for all of it.
+    let _ = client.write_all(&hello).await;
+    ended(server, Duration::from_secs(2)).await;
+    is_well(&daemon).await;
+}
+
+#[tokio::test]
 async fn garbage_ends_the_connection() {
     let daemon = Daemon::start();
     let bodies: [&[u8]; 9] = [
