@@ -53,7 +53,8 @@ pub enum DemoError {
 }
 
 /// Writes a demo into `dir`, for this account's eyes only: `ca.crt`, `gateway.crt`, `gateway.key`, `gateway.toml` for
-/// the gateway, `profile.toml` for the client. The control socket will be `control.sock` beside them. Returns the path of `gateway.toml`.
+/// the gateway, `profile.toml` for the client. The control socket will be `control.sock` beside them. Returns the path of
+/// `gateway.toml`.
 pub fn write(dir: &Path, options: &DemoOptions) -> Result<PathBuf, DemoError> {
     dirs::create_private(dir)?;
     let password = random_password()?;

@@ -1,7 +1,8 @@
 //! The profile documents on disk: one JSON file each, in a folder that only the daemon's user can enter.
 //!
-//! A document appears whole or not at all ([`dirs::write_private`]). Replacing a profile writes the new document under a new number before the old one goes;
-//! a crash in between leaves both, and the higher number wins when the folder is next opened.
+//! A document appears whole or not at all ([`dirs::write_private`]). Replacing a profile writes the new document under
+//! a new number before the old one goes; a crash in between leaves both, and the higher number wins when the folder is
+//! next opened.
 //!
 //! Documents are read once, when the store is opened. What was validated is what is used: nothing is read again at
 //! connect.
