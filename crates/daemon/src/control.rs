@@ -15,8 +15,9 @@ use std::time::{Instant, SystemTime};
 use evenkeel_ipc::{Cause, RequestError, Status};
 use evenkeel_ipsec::crypto::{SigningKey, UnixTime};
 use evenkeel_ipsec::ike::SignRequest;
+use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_platform::user::UserId;
-use evenkeel_tunnel::{Command, Event, GatewayPorts, TargetState, Tunnel, TunnelState};
+use evenkeel_tunnel::{Command, Event, GatewayPorts, PathEvent, TargetState, Tunnel, TunnelState};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::{Action, Caller, permit};
@@ -152,7 +153,8 @@ impl<M: Machine> Control<M> {
             (self.seeds)().ok_or_else(|| RequestError::Internal { detail: "no randomness".to_owned() })?;
         self.log.belongs_to(Some(caller.user.clone()));
         tracing::info!(user = %caller.user, profile = %record.profile.name, "connecting");
-        let tunnel = Tunnel::new(engine.tunnel, seed, wall_clock(), Instant::now());
+        let tunnel =
+            Tunnel::new(engine.tunnel, NetworkProfile::default(), seed, wall_clock(), Instant::now());
         let (ports, key) = (engine.ports, engine.key);
         self.connection = Some(Connection { user: caller.user, record, tunnel, ports, key, fault: None });
         self.tell_tunnel(Command::Connect);
@@ -203,6 +205,10 @@ impl<M: Machine> Control<M> {
                 connection.tunnel.handle_datagram(path, &message, Instant::now());
                 return self.settle();
             }
+            MachineEvent::NetworkChanged => {
+                connection.tunnel.handle_path_event(PathEvent::NetworkChanged, Instant::now());
+                return self.settle();
+            }
             MachineEvent::Resolved(result) => Command::Resolved(result),
             MachineEvent::PathOpened { path, result } => Command::PathOpened {
                 path,
@@ -220,6 +226,14 @@ impl<M: Machine> Control<M> {
                 fault.error
             })),
             MachineEvent::Unconfigured => Command::Unconfigured,
+            MachineEvent::ProbeAnswered(id) => Command::ProbeAnswered(id),
+            MachineEvent::TooBig { mtu, quotes_our_packet } => Command::TooBig { mtu, quotes_our_packet },
+            MachineEvent::InboundAfterSilence(silence) => Command::InboundAfterSilence(silence),
+            MachineEvent::EspSeen => {
+                let activity = self.machine.activity();
+                connection.tunnel.handle_activity(activity, Instant::now());
+                return self.settle();
+            }
             MachineEvent::SequenceLow { spi_in } => Command::SequenceLow { spi_in },
             MachineEvent::Stopped(cause) => {
                 tracing::error!(?cause, "the data plane has stopped");
@@ -296,6 +310,7 @@ impl<M: Machine> Control<M> {
             Event::SignAuth { link, request } => {
                 Command::Signed { link, signature: sign(connection.key.as_ref(), &request) }
             }
+            Event::SendProbe(probe) => return self.machine.probe(&probe),
             Event::InstallChild(child) => return self.machine.install(*child),
             Event::SendOn { spi_in } => return self.machine.send_on(spi_in),
             Event::RemoveChild { spi_in, .. } => return self.machine.remove(spi_in),

@@ -1,14 +1,14 @@
 //! The machine as it is: sockets, packet threads, name resolution, routes and DNS, all through `platform`.
 
-mod activity;
 mod network;
 mod paths;
+mod probes;
 mod resolver;
+mod surroundings;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use evenkeel_datapath::{
     ChildSas, DataPlane, DataPlaneConfig, EventSink, MssClamp, PeerAddress, PlaneDrop, PlaneEvent,
@@ -22,14 +22,15 @@ use evenkeel_platform::routes::RouteManager;
 use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::{Tun, TunConfig};
 use evenkeel_profile::Host;
-use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, Way};
+use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, SizeProbe, Way};
 use tokio::sync::mpsc;
 
 use crate::control::{Fault, Machine, MachineEvent};
-use activity::ActivityLog;
 use network::NetworkTask;
 use paths::Paths;
+use probes::Probes;
 use resolver::Resolver;
+use surroundings::Surroundings;
 
 /// Name of the tunnel device, where the system lets us choose.
 const DEVICE: &str = "evenkeel0";
@@ -46,6 +47,7 @@ const RESERVED_EVENTS: usize = 64;
 pub struct LocalMachine {
     resolver: Resolver,
     network: NetworkTask,
+    surroundings: Surroundings,
     paths: Paths,
     /// Paths that were opened, or could not be, and have not been told of yet.
     opened: VecDeque<MachineEvent>,
@@ -63,7 +65,7 @@ struct Device {
 struct Plane {
     plane: DataPlane,
     events: mpsc::Receiver<PlaneEvent>,
-    activity: ActivityLog,
+    probes: Probes,
 }
 
 impl LocalMachine {
@@ -73,6 +75,7 @@ impl LocalMachine {
         Self {
             resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
+            surroundings: Surroundings::watch(),
             paths: Paths::default(),
             opened: VecDeque::new(),
             device: None,
@@ -130,6 +133,24 @@ impl Machine for LocalMachine {
 
     fn send(&mut self, transmit: &Transmit) {
         self.paths.send(transmit);
+        if self.paths.in_use() == Some(transmit.path)
+            && let Some(started) = &self.plane
+        {
+            started.plane.note_sent();
+        }
+    }
+
+    fn probe(&mut self, probe: &SizeProbe) {
+        let Some(started) = self.started() else { return };
+        match started.probes.packet(probe) {
+            Ok((packet, watches)) => {
+                if let Some(watches) = watches {
+                    started.plane.watch(watches);
+                }
+                started.plane.probe(packet);
+            }
+            Err(error) => tracing::debug!(%error, ?probe, "no such probe"),
+        }
     }
 
     fn install(&mut self, child: ChildInstalled) {
@@ -154,6 +175,7 @@ impl Machine for LocalMachine {
     fn configure(&mut self, inner: Arc<InnerNetwork>) {
         let (Some(started), Some(device)) = (&self.plane, &self.device) else { return };
         started.plane.set_mss(MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 });
+        started.plane.set_inner_mtu(inner.whole);
         self.network.apply(device.name.clone(), inner);
     }
 
@@ -162,10 +184,13 @@ impl Machine for LocalMachine {
     }
 
     fn activity(&mut self) -> Activity {
-        let now = Instant::now();
-        self.started().map_or_else(Activity::default, |started| {
-            let sent = started.plane.snapshot().outbound.packets_sent;
-            started.activity.look(sent, now)
+        self.plane.as_ref().map_or_else(Activity::default, |started| {
+            let stats = started.plane.snapshot();
+            Activity {
+                sent: stats.outbound.last_sent,
+                received: stats.inbound.last_received,
+                carried: stats.outbound.packets_read.wrapping_add(stats.inbound.packets_written),
+            }
         })
     }
 
@@ -195,6 +220,9 @@ impl Machine for LocalMachine {
             tokio::select! {
                 resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
                 outcome = self.network.outcome() => return outcome,
+                () = self.surroundings.changed(self.device.as_ref().map(|device| &*device.name)) => {
+                    return MachineEvent::NetworkChanged;
+                }
                 (path, message) = self.paths.receive() => return MachineEvent::Received { path, message },
                 event = plane_event(&mut self.plane) => {
                     if let Some(event) = self.follow_up(event) {
@@ -215,11 +243,7 @@ impl LocalMachine {
                 let path = self.paths.in_use()?;
                 Some(MachineEvent::Received { path, message })
             }
-            PlaneEvent::EspSeen { .. } => {
-                let started = self.plane.as_mut()?;
-                started.activity.received(Instant::now());
-                None
-            }
+            PlaneEvent::EspSeen { .. } => Some(MachineEvent::EspSeen),
             PlaneEvent::SequenceLow { spi_in } => Some(MachineEvent::SequenceLow { spi_in }),
             PlaneEvent::UnknownSpi { spi, .. } => {
                 tracing::debug!(%spi, "ESP for an SA that is not there");
@@ -232,10 +256,16 @@ impl LocalMachine {
             }
             PlaneEvent::ProbeSent { .. }
             | PlaneEvent::ProbeTooBig { .. }
-            | PlaneEvent::ProbeFailed { .. }
-            | PlaneEvent::ProbeReply { .. }
-            | PlaneEvent::IcmpTooBig { .. }
-            | PlaneEvent::InboundAfterSilence { .. } => None,
+            | PlaneEvent::ProbeFailed { .. } => None,
+            PlaneEvent::ProbeReply { packet, .. } => {
+                self.plane.as_ref()?.probes.answered(&packet).map(MachineEvent::ProbeAnswered)
+            }
+            PlaneEvent::IcmpTooBig { mtu, quoted_is_ours } => {
+                Some(MachineEvent::TooBig { mtu, quotes_our_packet: quoted_is_ours })
+            }
+            PlaneEvent::InboundAfterSilence { silent_for, .. } => {
+                Some(MachineEvent::InboundAfterSilence(silent_for))
+            }
             PlaneEvent::Trouble(error) => {
                 tracing::debug!(%error, "packets could not be sent or received");
                 None
@@ -249,13 +279,18 @@ impl LocalMachine {
 
 impl Plane {
     fn start(tun: Tun, socket: UdpSocket) -> Result<Self, Fault<PathError>> {
+        let mut random = [0; 10];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| Fault {
+            error: PathError::NoDataPlane,
+            cause: Cause::Internal { detail: "no randomness".to_owned() },
+        })?;
         let (sink, events) = event_queue();
         let config = DataPlaneConfig { mss: MssClamp::for_mtu(FIRST_MTU), events: sink };
         let plane = DataPlane::start(tun, socket, config).map_err(|error| Fault {
             error: PathError::NoDataPlane,
             cause: Cause::DataPlaneFailed { detail: error.to_string() },
         })?;
-        Ok(Self { plane, events, activity: ActivityLog::default() })
+        Ok(Self { plane, events, probes: Probes::new(random) })
     }
 }
 

@@ -17,8 +17,6 @@ const ESP_TRAILER: usize = 2;
 const ESP_ALIGNMENT: usize = 4;
 /// The least MTU that an IPv6 link may have (RFC 8200 §5).
 pub const IPV6_MIN_MTU: u16 = 1280;
-/// The least MTU that an IPv4 link may have (RFC 791 §3.2): a path MTU below it is not believed.
-pub const IPV4_MIN_MTU: u16 = 68;
 /// What a path is taken to carry while nothing is known about it: Ethernet's 1500.
 pub const DEFAULT_PATH_MTU: u16 = 1500;
 
@@ -123,12 +121,11 @@ impl Encapsulation {
 
     /// The MTU to give the tunnel interface: [`inner_mtu`](Self::inner_mtu), but not below what IPv6 needs.
     ///
-    /// An interface below 1280 loses IPv6 (RFC 8200 §5), so a narrower path has its outer packets fragmented
-    /// by the sender rather than its inner ones refused. `inner_v6` says whether IPv6 is carried inside.
+    /// An interface below 1280 loses IPv6 (RFC 8200 §5), and on Linux some of its settings with it. On a narrower path the
+    /// data plane cuts what is too long, or tells its sender.
     #[must_use]
-    pub fn interface_mtu(self, path_mtu: u16, inner_v6: bool) -> u16 {
-        let floor = if inner_v6 { IPV6_MIN_MTU } else { IPV4_MIN_MTU };
-        self.inner_mtu(path_mtu).max(floor)
+    pub fn interface_mtu(self, path_mtu: u16) -> u16 {
+        self.inner_mtu(path_mtu).max(IPV6_MIN_MTU)
     }
 }
 
@@ -217,11 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_inside_keeps_the_interface_at_1280() {
+    fn the_interface_stays_at_1280_on_a_narrower_path() {
         let gcm = Encapsulation { family: Family::V4, esp: EspShape::AEAD };
-        assert_eq!(gcm.interface_mtu(1280, true), 1280);
-        assert_eq!(gcm.interface_mtu(1280, false), 1218);
-        assert_eq!(gcm.interface_mtu(1500, true), 1438);
+        assert_eq!(gcm.interface_mtu(1280), 1280);
+        assert_eq!(gcm.interface_mtu(1500), 1438);
     }
 
     #[test]

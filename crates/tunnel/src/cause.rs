@@ -99,6 +99,7 @@ impl Cause {
                 Failure::NoResponse { .. } => Remedy::NextAddress,
                 Failure::PeerClosed
                 | Failure::PeerDead
+                | Failure::MigrationRefused(_)
                 | Failure::RekeyRefused
                 | Failure::InternalAddressFailure
                 | Failure::NoAdditionalSas

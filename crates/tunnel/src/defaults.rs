@@ -6,6 +6,10 @@ use std::time::Duration;
 /// mapping after less than 30 s are rare; 20 s leaves room for one lost keepalive with few of them.
 pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// DPD waits for this much longer than the exchange that keeps the NAT's mapping, so that it is needed only when that goes
+/// unanswered.
+pub const DPD_SLACK: Duration = Duration::from_secs(5);
+
 /// How long UDP/4500 has for an answer before UDP/500 is asked as well: longer than most round trips, so that most
 /// connections leave no half-open IKE SA behind.
 pub const SECOND_PORT_AFTER: Duration = Duration::from_millis(300);
@@ -13,6 +17,17 @@ pub const SECOND_PORT_AFTER: Duration = Duration::from_millis(300);
 /// How long an answer on UDP/500 waits for one on UDP/4500. With [`SECOND_PORT_AFTER`] that is longer than the first
 /// retransmission takes, so that one lost datagram is not taken for a blocked port.
 pub const HOLD_ANSWER: Duration = Duration::from_millis(300);
+
+/// How long the gateway has for following to another path before the next is tried. The request is repeated several times
+/// meanwhile, and a person notices a pause of a second.
+pub const MOVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an answer along a path that is only being checked may take: nothing hangs on it.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a second session has for taking over along another path, where the gateway has no MOBIKE: six round trips of
+/// EAP over a slow link.
+pub const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(4);
 
 /// First pause after every address of the gateway has failed.
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Path, SignRequest};
 use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_netprofile::mtu::ProbeId;
 
 use crate::cause::{ConfigureError, PathError, ResolveError};
 use crate::inner::InnerNetwork;
+use crate::sizes::SizeProbe;
 use crate::state::Status;
 use crate::way::{PathId, Way};
 
@@ -48,6 +50,8 @@ pub enum Event {
         /// What to sign.
         request: SignRequest,
     },
+    /// Send this through the data plane; answer with [`Command::ProbeAnswered`] if it is answered.
+    SendProbe(SizeProbe),
     /// Give these SAs to the data plane.
     InstallChild(Box<ChildInstalled>),
     /// Send on this CHILD SA from here on.
@@ -103,6 +107,17 @@ pub enum Command {
     Configured(Result<(), ConfigureError>),
     /// Answers [`Event::Unconfigure`]. What could not be restored is the owner's to log: there is nobody to ask again.
     Unconfigured,
+    /// A probe was answered by an authenticated packet.
+    ProbeAnswered(ProbeId),
+    /// ICMP says that a packet was too big for the path.
+    TooBig {
+        /// The MTU that it names.
+        mtu: u16,
+        /// Whether it quotes a packet that we have sent; without that it may come from anybody.
+        quotes_our_packet: bool,
+    },
+    /// Authenticated ESP arrived after so long without anything being sent on the path.
+    InboundAfterSilence(Duration),
     /// The data plane is gone: nothing can be carried any more.
     DataPlaneLost,
     /// The data plane is running out of sequence numbers on this CHILD SA.
@@ -129,10 +144,21 @@ pub struct OpenedPath {
 /// it saves keepalives and DPD that traffic has made needless, without any wake-up while traffic flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Activity {
-    /// When ESP was last sent.
+    /// When anything was last sent on the path.
     pub sent: Option<Instant>,
     /// When authenticated ESP was last received.
     pub received: Option<Instant>,
+    /// Inner packets that came from or went to the system so far: what moves this is traffic, and nothing of our own.
+    pub carried: u64,
+}
+
+/// A change of the network under the tunnel, as the system tells it. It says what to look at again, not what is true.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathEvent {
+    /// Links, addresses or routes have changed.
+    NetworkChanged,
+    /// The machine has slept: mappings, and the gateway's memory of us, may be gone.
+    Woke,
 }
 
 /// What the next [`Tunnel::handle_timeout`](crate::Tunnel::handle_timeout) will do.
@@ -152,6 +178,14 @@ pub enum WakeReason {
     Retry,
     /// Try to re-authenticate again.
     Reauthentication,
+    /// Try another path: the present move is not answered.
+    Move,
+    /// Go on with the search for the lifetime of the NAT's mapping.
+    Mapping,
+    /// Go on with the search for the path MTU.
+    Sizing,
+    /// See whether UDP works again.
+    Retest,
     /// Leave without the gateway's answer to our DELETE.
     CloseGrace,
 }

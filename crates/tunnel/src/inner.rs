@@ -8,6 +8,7 @@ use evenkeel_netprofile::overhead::{Encapsulation, EspShape, Family, tcp_mss};
 
 use crate::config::Overrides;
 use crate::event::OpenedPath;
+use crate::sizes::PathSizes;
 
 /// Addresses, routes, DNS and MTU of a tunnel that is up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +26,9 @@ pub struct InnerNetwork {
     pub gateways: Vec<IpAddr>,
     /// MTU of the interface.
     pub mtu: u16,
+    /// The largest inner packet that crosses the path whole. The interface's MTU may be larger, since systems take IPv6
+    /// from one with less than 1280.
+    pub whole: u16,
     /// TCP MSS for inner IPv4.
     pub mss_v4: u16,
     /// TCP MSS for inner IPv6.
@@ -36,6 +40,7 @@ impl InnerNetwork {
         assigned: &Configuration,
         child: &ChildSaInfo,
         path: &OpenedPath,
+        sizes: PathSizes,
         known: &[IpAddr],
         overrides: &Overrides,
     ) -> Self {
@@ -51,12 +56,12 @@ impl InnerNetwork {
         gateways.push(gateway);
         gateways.sort_unstable();
         gateways.dedup();
-        let carries_v6 = assigned.addresses.iter().any(|(address, _)| address.is_ipv6());
         let encapsulation = Encapsulation { family: Family::from(gateway), esp: shape_of(child.suite) };
-        let computed = encapsulation.interface_mtu(path.path_mtu, carries_v6);
+        let computed = encapsulation.interface_mtu(sizes.uplink);
         let mtu = overrides.mtu.unwrap_or(computed);
-        // Segments are cut to what crosses the path whole, even where the interface must take larger packets.
-        let whole = mtu.min(encapsulation.inner_mtu(path.path_mtu));
+        // Segments are cut to what crosses the path whole in both directions, even where the interface must take larger
+        // packets.
+        let whole = mtu.min(encapsulation.inner_mtu(sizes.uplink.min(sizes.downlink)));
         Self {
             addresses: assigned.addresses.clone(),
             remote,
@@ -64,6 +69,7 @@ impl InnerNetwork {
             domains,
             gateways,
             mtu,
+            whole: mtu.min(encapsulation.inner_mtu(sizes.uplink)),
             mss_v4: tcp_mss(Family::V4, whole),
             mss_v6: tcp_mss(Family::V6, whole),
         }
@@ -77,7 +83,7 @@ impl InnerNetwork {
 }
 
 /// What a suite adds to each packet.
-fn shape_of(suite: EspSuite) -> EspShape {
+pub(crate) fn shape_of(suite: EspSuite) -> EspShape {
     match suite.encr {
         Encr::AesGcm16(_) | Encr::ChaCha20Poly1305 => EspShape::AEAD,
         Encr::AesCbc(_) => EspShape::aes_cbc(suite.icv_len()),

@@ -101,6 +101,11 @@ impl Link {
         self.installed.remove(&spi_in).is_some()
     }
 
+    /// The CHILD SA that is sent on, or will be.
+    pub(crate) fn sending_child(&self) -> Option<&ChildSaInfo> {
+        self.sending.as_ref().or_else(|| self.installed.values().last())
+    }
+
     pub(crate) fn children(&self) -> impl Iterator<Item = &ChildSaInfo> {
         self.installed.values()
     }

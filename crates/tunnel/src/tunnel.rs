@@ -1,8 +1,11 @@
 //! The state machine: what goes in, what comes out.
 
+mod mapping;
+mod moving;
 mod network;
 mod racing;
 mod sessions;
+mod sizing;
 mod wish;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,21 +15,23 @@ use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::crypto::{Rng, UnixTime};
 use evenkeel_ipsec::ike::{ChildEnd, ChildSaInfo, IkeSaInfo, Path, Transmit};
-use evenkeel_ipsec::wire::KEEPALIVE;
-use evenkeel_netprofile::ladder::{Blockage, LastGood, Verdicts};
+use evenkeel_netprofile::ladder::{Blockage, Retest};
+use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::time::UnixSeconds;
 
 use crate::backoff::Backoff;
 use crate::cause::Cause;
 use crate::config::TunnelConfig;
-use crate::defaults;
 use crate::event::{Activity, Command, Event, WakeReason};
 use crate::inner::InnerNetwork;
 use crate::keepalive::Keepalive;
 use crate::link::Link;
+use crate::moving::Moving;
 use crate::phase::{Leaving, Network, Phase, Reauthentication};
 use crate::race::Race;
+use crate::sizes::{PathSizes, Sizes};
 use crate::state::{Status, TargetState, TunnelState};
+use crate::tunnel::mapping::MappingSearch;
 use crate::way::{PathId, Way};
 
 /// One VPN connection; see the crate's documentation for how to drive it.
@@ -36,6 +41,9 @@ pub struct Tunnel {
     target: TargetState,
     phase: Phase,
     reauthentication: Reauthentication,
+    moving: Moving,
+    /// When UDP is tried again, while a fallback carries the connection.
+    retest: Option<Retest>,
     leaving: Vec<Leaving>,
     network: Network,
     /// The gateway's addresses, the one that last worked first.
@@ -46,9 +54,12 @@ pub struct Tunnel {
     /// The way that the session in use goes, or went last.
     way: Option<Way>,
     /// What is known about this network.
-    verdicts: Verdicts,
+    profile: NetworkProfile,
     blockage: Option<Blockage>,
-    last_good: Option<LastGood>,
+    mapping: Option<MappingSearch>,
+    sizes: Option<Sizes>,
+    /// The sizes that the system's network was last configured by.
+    sizing: Option<PathSizes>,
     /// The wall clock when the tunnel was made, and when that was.
     clock: (UnixTime, Instant),
     /// What the owner has open.
@@ -56,6 +67,8 @@ pub struct Tunnel {
     /// Whether this wish has ever been fulfilled.
     ever_up: bool,
     keepalive: Keepalive,
+    /// Inner packets that were carried by the last time somebody looked.
+    carried: u64,
     /// For links and paths.
     next_id: u64,
     /// The state last reported, since when it is so, and what went wrong last.
@@ -67,28 +80,40 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel that is off. `seed` must be fresh randomness; `wall` is the wall clock at `now`.
+    /// A tunnel that is off, on a network of which `profile` is known. `seed` must be fresh randomness; `wall` is the wall
+    /// clock at `now`.
     #[must_use]
-    pub fn new(config: TunnelConfig, seed: [u8; 32], wall: UnixTime, now: Instant) -> Self {
+    pub fn new(
+        config: TunnelConfig,
+        profile: NetworkProfile,
+        seed: [u8; 32],
+        wall: UnixTime,
+        now: Instant,
+    ) -> Self {
         Self {
             config,
             rng: Rng::from_seed(seed),
             target: TargetState::Down,
             phase: Phase::Off,
             reauthentication: Reauthentication::NotDue,
+            moving: Moving::Still,
+            retest: None,
             leaving: Vec::new(),
             network: Network::Untouched,
             known: Vec::new(),
             tried: None,
             way: None,
-            verdicts: Verdicts::default(),
+            profile,
             blockage: None,
-            last_good: None,
+            mapping: None,
+            sizes: None,
+            sizing: None,
             clock: (wall, now),
             open_paths: BTreeSet::new(),
             backoff: Backoff::default(),
             ever_up: false,
             keepalive: Keepalive::new(now),
+            carried: 0,
             next_id: 0,
             reported: TunnelState::Off,
             since: now,
@@ -123,6 +148,9 @@ impl Tunnel {
             }
             Command::Configured(result) => self.configured(result, now),
             Command::Unconfigured => self.unconfigured(),
+            Command::ProbeAnswered(id) => self.probe_answered(id, now),
+            Command::TooBig { mtu, quotes_our_packet } => self.too_big(mtu, quotes_our_packet, now),
+            Command::InboundAfterSilence(silence) => self.inbound_after_silence(silence, now),
             Command::DataPlaneLost => self.data_plane_lost(now),
             Command::SequenceLow { spi_in } => {
                 for link in self.links_mut() {
@@ -141,21 +169,33 @@ impl Tunnel {
         if let (Some(at), Some(link)) = (activity.received, self.phase.link_mut()) {
             link.session.handle_esp_received(at.min(now));
         }
+        if activity.carried != self.carried {
+            self.carried = activity.carried;
+            if let Some(sizes) = &mut self.sizes {
+                sizes.handle_traffic(now);
+            }
+            if let Some(mapping) = &mut self.mapping {
+                mapping.search.handle_traffic(now);
+            }
+        }
         self.settle(now);
     }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for link in self.links_mut() {
+        let awake = !self.moving.is_stranded();
+        for link in self.links_mut().filter(|_| awake) {
             if link.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 link.session.handle_timeout(now);
             }
         }
-        if let (Some(due), Some(link)) = (self.keepalive_due(), self.phase.link())
-            && due <= now
-        {
-            self.transmits.push_back(Transmit { path: link.path.nat, payload: vec![KEEPALIVE] });
-            self.keepalive.sent(now);
+        self.move_timeout(now);
+        if awake {
+            self.sizing_timeout(now);
+            self.mapping_timeout(now);
+        }
+        if self.keepalive_due().is_some_and(|due| due <= now) {
+            self.keep_alive(now);
         }
         if matches!(self.phase, Phase::ExpectRetry { at } if at <= now) {
             self.start_round(now);
@@ -184,6 +224,7 @@ impl Tunnel {
     pub fn poll_timeout(&self) -> Option<(Instant, WakeReason)> {
         let sessions = self
             .links()
+            .filter(|_| !self.moving.is_stranded())
             .filter_map(|link| link.session.poll_timeout())
             .map(|(at, reason)| (at, WakeReason::Ike(reason)));
         let keepalive = self.keepalive_due().map(|at| (at, WakeReason::NatKeepalive));
@@ -204,7 +245,13 @@ impl Tunnel {
         };
         let leaving = self.leaving.iter().map(|leaving| (leaving.until, WakeReason::CloseGrace));
         let race = self.phase.race().into_iter().flat_map(Race::timeouts);
-        let own = [keepalive, retry, reauthentication].into_iter().flatten();
+        let retest = self.retest.filter(|_| self.moving.is_still() && matches!(self.phase, Phase::Up(_)));
+        let retest = retest.map(|retest| (retest.poll_timeout(), WakeReason::Retest));
+        let sizing = self.sizes.as_ref().filter(|_| !self.moving.is_stranded()).and_then(Sizes::poll_timeout);
+        let sizing = sizing.map(|at| (at, WakeReason::Sizing));
+        let mapping = self.mapping_due().map(|at| (at, WakeReason::Mapping));
+        let moving = self.moving.timeout();
+        let own = [keepalive, retry, reauthentication, moving, retest, sizing, mapping].into_iter().flatten();
         sessions.chain(own).chain(race).chain(leaving).min_by_key(|(at, _)| *at)
     }
 
@@ -232,10 +279,10 @@ impl Tunnel {
         self.phase.link().and(self.way)
     }
 
-    /// What this network lets through, as far as it was measured.
+    /// What is known about this network, what this connection has learned included.
     #[must_use]
-    pub fn verdicts(&self) -> &Verdicts {
-        &self.verdicts
+    pub fn network_profile(&self) -> &NetworkProfile {
+        &self.profile
     }
 
     /// What is in the way of the first choice, if something is.
@@ -267,7 +314,7 @@ impl Tunnel {
     /// The silence after which a keepalive is sent, if this connection needs any.
     #[must_use]
     pub fn keepalive_interval(&self) -> Option<Duration> {
-        self.keepalive_due().map(|_| defaults::NAT_KEEPALIVE)
+        self.keepalive_due().map(|_| self.keepalive_after())
     }
 }
 
@@ -294,7 +341,8 @@ impl Tunnel {
 
     /// Only a peer behind a NAT keeps a mapping alive (RFC 3948 §4).
     fn keepalive_due(&self) -> Option<Instant> {
-        self.phase.link().filter(|link| link.behind_nat()).map(|_| self.keepalive.due())
+        let kept = |link: &&Link| link.behind_nat() && !self.moving.is_stranded();
+        self.phase.link().filter(kept).map(|_| self.keepalive.due(self.keepalive_after()))
     }
 
     /// Follows up on what an input has set in motion, until nothing moves any more.
@@ -302,6 +350,8 @@ impl Tunnel {
         loop {
             self.run_race(now);
             self.handle_session_events(now);
+            self.drive_sizing(now);
+            self.drive_mapping(now);
             if matches!(self.phase, Phase::ExpectClosed) && self.is_clean() {
                 self.phase = Phase::Off;
                 if self.target == TargetState::Up {
@@ -342,6 +392,8 @@ impl Tunnel {
     /// Gives back the paths that no session uses any more.
     fn close_paths(&mut self) {
         let mut used: BTreeSet<PathId> = self.links().map(|link| link.path_id).collect();
+        used.extend(self.moving.fresh_path());
+        used.extend(self.mapping.as_ref().and_then(MappingSearch::spare));
         used.extend(self.phase.race().into_iter().flat_map(|race| race.lanes.iter().map(|lane| lane.path)));
         let idle: Vec<PathId> = self.open_paths.difference(&used).copied().collect();
         for path in idle {

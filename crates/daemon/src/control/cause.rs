@@ -65,6 +65,7 @@ fn of_session(failure: &Failure, around: &Circumstances<'_>) -> Cause {
         | Failure::Malformed(_)
         | Failure::ProtocolViolation(_)
         | Failure::RekeyRefused
+        | Failure::MigrationRefused(_)
         | Failure::KeyExchange(_) => Cause::GatewayProtocol { detail: failure.to_string() },
         Failure::SignatureUnavailable => Cause::PrivateKeyUnusable,
         Failure::Local(detail) => Cause::Internal { detail: (*detail).to_owned() },

@@ -6,13 +6,16 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_ipc::Cause;
 use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_netprofile::mtu::ProbeId;
 use evenkeel_profile::Host;
 use evenkeel_tunnel::{
-    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, ResolveError, Way,
+    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, ResolveError,
+    SizeProbe, Way,
 };
 
 /// Sockets, packet threads, name resolution, routes and DNS.
@@ -34,6 +37,9 @@ pub trait Machine: Send {
 
     /// Sends a datagram, or loses it.
     fn send(&mut self, transmit: &Transmit);
+
+    /// Sends a probe of the path MTU through the tunnel; answered by [`MachineEvent::ProbeAnswered`], or never.
+    fn probe(&mut self, probe: &SizeProbe);
 
     /// Gives a CHILD SA to the data plane.
     fn install(&mut self, child: ChildInstalled);
@@ -98,6 +104,21 @@ pub enum MachineEvent {
         /// The message.
         message: Vec<u8>,
     },
+    /// A probe was answered through the tunnel.
+    ProbeAnswered(ProbeId),
+    /// ICMP says that a packet was too big for the path.
+    TooBig {
+        /// The MTU that it names.
+        mtu: u16,
+        /// Whether it quotes a packet that we have sent.
+        quotes_our_packet: bool,
+    },
+    /// Authenticated ESP arrived after so long without anything being sent.
+    InboundAfterSilence(Duration),
+    /// Authenticated ESP arrived.
+    EspSeen,
+    /// Links, addresses or routes under the tunnel have changed.
+    NetworkChanged,
     /// The network is configured, or as it was.
     Configured(Result<(), Fault<ConfigureError>>),
     /// The network is as it was.

@@ -256,8 +256,9 @@ mod tests {
             remote: vec![("10.0.0.0".parse().unwrap(), 8)],
             dns: vec!["10.0.0.53".parse().unwrap()],
             domains: vec!["*.corp.example".to_owned(), "lab.example".to_owned()],
-            gateway: "192.0.2.1".parse().unwrap(),
+            gateways: vec!["192.0.2.1".parse().unwrap()],
             mtu: 1400,
+            whole: 1400,
             mss_v4: 1360,
             mss_v6: 1340,
         };

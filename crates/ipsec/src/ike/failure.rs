@@ -1,5 +1,6 @@
 //! Why a session ended, divided by who is at fault.
 
+use super::event::MigrationRefusal;
 use crate::crypto::{CertificateError, KeyExchangeError, SignatureError};
 use crate::eap::EapError;
 use crate::wire::{DecodeError, Exchange, Id, NotifyType};
@@ -21,6 +22,9 @@ pub enum Failure {
         /// The peer's port that it was sent to.
         port: u16,
     },
+    /// The peer does not follow to another path (RFC 4555 §3.5).
+    #[error("the peer does not follow to another path: {0:?}")]
+    MigrationRefused(MigrationRefusal),
     /// An established peer stopped answering.
     #[error("the peer stopped answering")]
     PeerDead,

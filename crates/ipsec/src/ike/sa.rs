@@ -114,7 +114,7 @@ pub(super) enum Incoming {
     /// A new request: must be answered with `respond` and this ID.
     Request { exchange: Exchange, id: MessageId, payloads: Result<Vec<Payload>, DecodeError> },
     /// The response to our outstanding request.
-    Response { payloads: Result<Vec<Payload>, DecodeError>, request: Outstanding },
+    Response { payloads: Result<Vec<Payload>, DecodeError>, request: Box<Outstanding> },
     /// Handled (a retransmission, a fragment) or not worth handling.
     Nothing,
 }
@@ -321,7 +321,7 @@ impl IkeSa {
         if response {
             let payloads = decode_payloads(first, &content);
             return match self.outstanding.take() {
-                Some(request) => Incoming::Response { payloads, request },
+                Some(request) => Incoming::Response { payloads, request: Box::new(request) },
                 None => Incoming::Nothing,
             };
         }

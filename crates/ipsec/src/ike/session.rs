@@ -18,7 +18,7 @@ use crate::crypto::{EspProposals, IkeProposals, Rng, UnixTime};
 use crate::wire::{Delete, Envelope, EspSpi, Exchange, IkeSpi, Payload};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One association with one peer. See the module documentation for the order of calls.
 pub struct Session {
@@ -214,6 +214,13 @@ impl Session {
             state.delete_child(spi_in, ChildEnd::LocalDeleted);
         }
         self.pump(now);
+    }
+
+    /// Changes the silence of the peer after which a DPD request is sent; nothing if DPD is off.
+    pub fn set_dpd_after(&mut self, after: Duration) {
+        if let Some(present) = &mut self.common.timers.dpd_after {
+            *present = after;
+        }
     }
 
     /// Asks the peer for a sign of life. Behind a NAT and with MOBIKE also for what it sees of our address:

@@ -13,9 +13,9 @@ impl Tunnel {
     /// Has the system's network match the session in use, if it does not yet.
     pub(super) fn configure(&mut self) {
         let Some(link) = self.phase.link() else { return };
-        let Some(child) = link.sending.as_ref().or_else(|| link.children().last()) else { return };
+        let (Some(child), Some(sizes)) = (link.sending_child(), self.sizing) else { return };
         let wanted =
-            InnerNetwork::new(&link.assigned, child, &link.path, &self.known, &self.config.overrides);
+            InnerNetwork::new(&link.assigned, child, &link.path, sizes, &self.known, &self.config.overrides);
         match &self.network {
             Network::Applying(inner) | Network::Applied(inner) if **inner == wanted => {}
             Network::Untouched | Network::Applying(_) | Network::Applied(_) | Network::Reverting => {

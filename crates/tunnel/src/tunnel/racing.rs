@@ -17,6 +17,7 @@ use crate::defaults;
 use crate::event::{Event, LinkId, OpenedPath};
 use crate::keepalive::Keepalive;
 use crate::link::Link;
+use crate::moving::Moving;
 use crate::phase::{Network, Phase};
 use crate::race::{Bare, Half, Hold, Lane, Race, Start};
 use crate::way::{PathId, Way};
@@ -54,7 +55,8 @@ impl Tunnel {
         self.start_race(now);
     }
 
-    fn start_race(&mut self, now: Instant) {
+    pub(super) fn start_race(&mut self, now: Instant) {
+        self.moving = Moving::Still;
         self.phase = Phase::Racing(Race::new(self.starts(now)));
         self.run_race(now);
     }
@@ -67,7 +69,7 @@ impl Tunnel {
             [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied()).collect();
         let ladder = Ladder { ports: Ports::default(), families: &families, transports: &transports };
         let mut starts = Vec::new();
-        for attempt in ladder.plan(&self.verdicts, self.last_good, self.wall_at(now)) {
+        for attempt in ladder.plan(&self.profile.verdicts, self.profile.last_good, self.wall_at(now)) {
             let mut at = now + attempt.delay;
             for &gateway in self.known.iter().filter(|address| Family::from(**address) == attempt.family) {
                 starts.push(Start { at, way: Way { gateway, transport: attempt.transport } });
@@ -83,6 +85,9 @@ impl Tunnel {
             Ok(opened) => opened,
             Err(error) => return self.path_failed(id, error, now),
         };
+        if self.move_opened(id, opened, now) || self.spare_opened(id, opened, now) {
+            return;
+        }
         let Phase::Racing(race) = &self.phase else { return };
         let Some(index) = race.lanes.iter().position(|lane| lane.path == id && lane.opened.is_none()) else {
             return;
@@ -121,6 +126,9 @@ impl Tunnel {
         self.open_paths.remove(&id);
         if error == PathError::NoDataPlane {
             return self.give_up(error.into(), now);
+        }
+        if self.move_failed(id, error, now) || self.spare_failed(id, now) {
+            return;
         }
         let Phase::Racing(race) = &mut self.phase else { return };
         let Some(index) = race.lanes.iter().position(|lane| lane.path == id) else { return };
@@ -264,7 +272,7 @@ impl Tunnel {
     /// What a race has shown about this network.
     fn judge(&mut self, race: &Race, now: Instant) {
         let judgement = judge(&race.observations, self.wall_at(now));
-        self.verdicts.merge(&judgement.verdicts);
+        self.profile.verdicts.merge(&judgement.verdicts);
         self.blockage = judgement.blockage;
         if let Some(blockage) = judgement.blockage {
             tracing::warn!(?blockage, "this network does not let the first choice through");

@@ -7,14 +7,13 @@ use std::time::Instant;
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Failure};
 use evenkeel_ipsec::wire::{EspSpi, NotifyType};
-use evenkeel_netprofile::ladder::LastGood;
-use evenkeel_netprofile::overhead::Family;
 
 use super::Tunnel;
 use crate::cause::{Cause, Remedy};
 use crate::defaults;
 use crate::event::{Event, LinkId, OpenedPath};
 use crate::link::Link;
+use crate::moving::Moving;
 use crate::phase::{Network, Phase, Reauthentication};
 use crate::race::Race;
 
@@ -85,15 +84,29 @@ impl Tunnel {
                 }
                 ike::Event::Migrated { path } => {
                     tracing::info!(local = %path.local, remote = %path.remote, "the gateway follows us to this path");
+                    if matches!(role, Role::InUse) {
+                        self.followed(now);
+                    }
                 }
                 ike::Event::MigrationRefused { path, refusal } => {
                     tracing::warn!(local = %path.local, ?refusal, "the gateway does not follow us to this path");
+                    if matches!(role, Role::InUse) {
+                        self.abandon(Cause::from(Failure::MigrationRefused(refusal)), now);
+                    }
                 }
                 ike::Event::MappingChanged => {
-                    tracing::info!("the NAT has given us another mapping; the gateway is told");
+                    if matches!(role, Role::InUse) {
+                        self.mapping_changed(now);
+                    }
                 }
-                // Nobody asks for these yet.
-                ike::Event::PathChecked { .. } | ike::Event::PathUnreachable { .. } => {}
+                ike::Event::PathChecked { path, mapping, .. } => {
+                    self.path_checked(path, now);
+                    self.spare_checked(path, mapping, now);
+                }
+                ike::Event::PathUnreachable { path } => {
+                    self.path_unreachable(path, now);
+                    self.spare_unreachable(path, now);
+                }
                 ike::Event::ReauthenticationDue { .. } => {
                     if matches!(role, Role::InUse)
                         && matches!(self.reauthentication, Reauthentication::NotDue)
@@ -128,11 +141,9 @@ impl Tunnel {
                 let works = link.path.nat.remote.ip();
                 self.known.retain(|address| *address != works);
                 self.known.insert(0, works);
-                self.last_good = self.way.map(|way| LastGood {
-                    transport: way.transport,
-                    family: Family::from(way.gateway),
-                    at: self.wall_at(now),
-                });
+                if let Some(way) = self.way {
+                    self.note_good(way, now);
+                }
                 self.ever_up = true;
                 self.cause = None;
                 self.phase = Phase::Up(link);
@@ -186,6 +197,10 @@ impl Tunnel {
     fn child_installed(&mut self, role: Role, child: Box<ChildInstalled>, now: Instant) {
         let Some(link) = self.link_of(role) else { return };
         link.installed(&child.info, child.send_now);
+        let path = link.path_id;
+        if matches!(role, Role::Successor) && self.phase.link().is_some_and(|old| old.path_id != path) {
+            self.events.push_back(Event::UsePath { path });
+        }
         tracing::info!(
             spi_in = %child.info.spi_in, spi_out = %child.info.spi_out, suite = %child.info.suite,
             replaces = child.replaces.map(tracing::field::display), "CHILD SA installed"
@@ -206,6 +221,12 @@ impl Tunnel {
             Phase::ExpectChild(_, link) => Phase::ExpectConfigured(link),
             other => other,
         };
+        if self.sizes.is_none() {
+            self.start_sizing(now);
+        }
+        if self.mapping.is_none() {
+            self.start_mapping(now);
+        }
         self.configure();
         self.up_if_configured(now);
     }
@@ -234,6 +255,7 @@ impl Tunnel {
             }
         }
         self.in_use(now);
+        self.succeeded(now);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
@@ -271,6 +293,7 @@ impl Tunnel {
                 if let Reauthentication::ExpectChild(link) = mem::replace(&mut self.reauthentication, retry) {
                     self.events.extend(link.into_removals(ChildEnd::PeerDeleted));
                 }
+                self.successor_failed(now);
             }
             Role::Leaving(index) => {
                 if index < self.leaving.len() {
@@ -297,6 +320,33 @@ impl Tunnel {
         }
     }
 
+    /// Along no way does the gateway answer the session in use: another one is made at once, since what has changed is the
+    /// network and not the gateway.
+    pub(super) fn abandon(&mut self, cause: Cause, now: Instant) {
+        match self.phase {
+            Phase::ExpectConfigured(_) | Phase::Up(_) => {
+                tracing::warn!(%cause, "the connection did not survive the change of network");
+                if let Phase::ExpectConfigured(link) | Phase::Up(link) =
+                    mem::replace(&mut self.phase, Phase::Off)
+                {
+                    self.forget(*link, Farewell::Needless, now);
+                }
+                self.stop_learning();
+                self.reauthentication = Reauthentication::NotDue;
+                self.cause = Some(Arc::new(cause));
+                self.backoff.reset();
+                self.start_round(now);
+            }
+            Phase::ExpectChild(..) => self.lost(cause, Farewell::Needless, now),
+            Phase::Off
+            | Phase::ExpectAddresses { .. }
+            | Phase::Racing(_)
+            | Phase::ExpectRetry { .. }
+            | Phase::ExpectClosed
+            | Phase::Failed => {}
+        }
+    }
+
     fn forget(&mut self, link: Link, farewell: Farewell, now: Instant) {
         match farewell {
             Farewell::Due => self.leave(link, now),
@@ -306,12 +356,15 @@ impl Tunnel {
 
     fn reconnect(&mut self, cause: Cause, now: Instant) {
         tracing::warn!(%cause, "the connection is lost");
+        self.moving = Moving::Still;
+        self.stop_learning();
         let remedy = cause.remedy();
         // A successor under way is the quickest way back.
         if let Reauthentication::ExpectChild(successor) =
             mem::replace(&mut self.reauthentication, Reauthentication::NotDue)
         {
             self.cause = Some(Arc::new(cause));
+            self.events.push_back(Event::UsePath { path: successor.path_id });
             self.phase = Phase::ExpectChild(Race::default(), successor);
             return;
         }

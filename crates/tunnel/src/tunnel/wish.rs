@@ -8,6 +8,7 @@ use super::Tunnel;
 use crate::cause::{Cause, PathError};
 use crate::defaults;
 use crate::link::Link;
+use crate::moving::Moving;
 use crate::phase::{Leaving, Phase, Reauthentication};
 use crate::state::TargetState;
 
@@ -18,7 +19,6 @@ impl Tunnel {
             Phase::Off | Phase::Failed => {
                 self.backoff.reset();
                 self.known.clear();
-                self.last_good = None;
                 self.ever_up = false;
                 self.cause = None;
                 self.start_round(now);
@@ -61,6 +61,9 @@ impl Tunnel {
 
     /// Closes every session, has the network restored, and goes on with `next`.
     fn take_down(&mut self, next: Phase, now: Instant) {
+        self.moving = Moving::Still;
+        self.retest = None;
+        self.stop_learning();
         match mem::replace(&mut self.phase, next) {
             Phase::ExpectChild(_, link) | Phase::ExpectConfigured(link) | Phase::Up(link) => {
                 self.leave(*link, now);

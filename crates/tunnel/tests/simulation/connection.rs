@@ -30,7 +30,8 @@ fn routes_and_dns_follow_the_child_sa_and_up_follows_them() {
     assert_eq!(inner.remote, [("10.10.0.0".parse().unwrap(), 16)]);
     assert_eq!(inner.addresses.len(), 1);
     assert_eq!(inner.domains, ["office.example"]);
-    assert_eq!((inner.mtu, inner.mss_v4), (1438, 1398));
+    // Cautious: nothing has been measured yet.
+    assert_eq!((inner.mtu, inner.whole, inner.mss_v4), (1280, 1218, 1178));
     assert_eq!(inner.gateways, [gateway(10)]);
     assert!(!inner.is_full_tunnel());
     assert_eq!(world.tunnel.ike_sa().unwrap().round_trips, 2);
@@ -85,6 +86,7 @@ fn every_address_is_tried_in_order_and_the_one_that_works_comes_first_next_time(
 fn behind_a_nat_a_keepalive_goes_out_after_twenty_seconds_without_any_packet() {
     let timers = Timers { dpd_after: None, ..Setup::default().timers };
     let mut world = World::new(Setup { timers, ..Setup::default() });
+    world.responder().set_faults(Faults { no_mobike: true, ..Faults::default() });
     world.connect();
     let quiet_since = world.now;
     world.run_for(5 * MINUTE);
@@ -98,10 +100,12 @@ fn behind_a_nat_a_keepalive_goes_out_after_twenty_seconds_without_any_packet() {
 #[test]
 fn traffic_makes_keepalives_and_dpd_needless() {
     let mut world = World::new(Setup::default());
+    world.responder().set_faults(Faults { no_mobike: true, ..Faults::default() });
     world.connect();
     world.datagrams_sent = 0;
     for _ in 0..300 {
-        world.activity = Activity { sent: Some(world.now), received: Some(world.now) };
+        let carried = world.activity.carried + 1;
+        world.activity = Activity { sent: Some(world.now), received: Some(world.now), carried };
         world.run_for(Duration::from_secs(1));
     }
     assert_eq!((world.keepalives.len(), world.datagrams_sent), (0, 0));

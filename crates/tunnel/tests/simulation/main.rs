@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed assumption is a failed test")]
 
 mod connection;
+mod mapping;
 mod race;
+mod roaming;
+mod sizing;
 mod storms;
 mod world;

@@ -42,7 +42,7 @@ fn an_open_network_costs_no_more_than_before() {
     assert_eq!(transport(&world), Transport::Udp4500);
     assert_eq!(opened(&world), ["198.51.100.10"], "a stream was opened for nothing");
     assert_eq!(world.tunnel.ike_sa().unwrap().path.remote.port(), 4500);
-    assert_eq!(verdict(world.tunnel.verdicts().udp4500), Some(Verdict::Open));
+    assert_eq!(verdict(world.tunnel.network_profile().verdicts.udp4500), Some(Verdict::Open));
     assert_eq!(world.tunnel.blockage(), None);
     assert_eq!(world.half_open(), 0, "a half-open IKE SA was left behind");
 }
@@ -55,7 +55,7 @@ fn blocked_udp_4500_is_seen_by_the_answer_on_500_and_got_round() {
     assert_eq!(transport(&world), Transport::Tcp4500);
     assert!(took < Duration::from_millis(800), "{took:?}");
     assert!(world.run_until(MINUTE, |world| world.open_paths() == 1), "paths are left open");
-    let verdicts = world.tunnel.verdicts();
+    let verdicts = &world.tunnel.network_profile().verdicts;
     assert_eq!(world.tunnel.blockage(), Some(Blockage::Udp4500Blocked));
     assert_eq!(verdict(verdicts.udp4500), Some(Verdict::Blocked));
     assert_eq!(verdict(verdicts.udp500), Some(Verdict::Open));
@@ -73,7 +73,7 @@ fn where_no_udp_passes_the_first_stream_that_does_is_used() {
     // One second for UDP, and a refusal moves the next stream forward.
     assert!(took < Duration::from_millis(1200), "{took:?}");
     assert_eq!(world.tunnel.blockage(), Some(Blockage::UdpBlocked));
-    assert_eq!(verdict(world.tunnel.verdicts().tcp4500), Some(Verdict::Blocked));
+    assert_eq!(verdict(world.tunnel.network_profile().verdicts.tcp4500), Some(Verdict::Blocked));
 }
 
 #[test]

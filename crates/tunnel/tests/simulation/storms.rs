@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::world::{Setup, World, gateway};
 use evenkeel_ipsec::crypto::Rng;
 use evenkeel_ipsec::ike::{Faults, Timers};
-use evenkeel_tunnel::{Command, ConfigureError, ResolveError, TunnelState};
+use evenkeel_tunnel::{Command, ConfigureError, PathEvent, ResolveError, TunnelState};
 
 const SEEDS: u8 = 60;
 
 fn disturb(world: &mut World, rng: &mut Rng) {
     let now = world.now;
-    match rng.u32() % 14 {
+    match rng.u32() % 18 {
         0 => world.command(Command::Disconnect),
         1..=3 => world.command(Command::Connect),
         4 => world.gateway_restarts(),
@@ -32,6 +32,9 @@ fn disturb(world: &mut World, rng: &mut Rng) {
         }
         11 => world.resolver = Err(ResolveError::Unavailable),
         12 => world.configure = Err(ConfigureError::Dns),
+        13 | 14 => world.attach((rng.u32() % 3 + 1) as u8, (rng.u32() % 3 + 1) as u8),
+        15 => world.detach(),
+        16 => world.path_event(PathEvent::Woke),
         _ => {
             world.resolver = Ok(vec![gateway(10)]);
             world.configure = Ok(());
@@ -58,6 +61,7 @@ fn storms_end_in_what_was_wished() {
         }
 
         // The sky clears.
+        world.attach(1, 9);
         let now = world.now;
         world.loss = 0;
         world.gateways.insert(gateway(10), crate::world::responder(seed, now));

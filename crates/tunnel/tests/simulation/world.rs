@@ -13,17 +13,17 @@ use evenkeel_ipsec::ike::{
 };
 use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, NON_ESP_MARKER, TrafficSelector};
 use evenkeel_netprofile::ladder::Transport;
+use evenkeel_netprofile::memory::NetworkProfile;
+use evenkeel_netprofile::mtu::{Direction, ProbeId, ProbeStyle};
 use evenkeel_tunnel::{
-    Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathId,
-    ResolveError, Status, Tunnel, TunnelConfig, TunnelState, Way,
+    Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathEvent,
+    PathId, ResolveError, SizeProbe, Status, Tunnel, TunnelConfig, TunnelState, Way,
 };
 
 pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
 const LATENCY: Duration = Duration::from_millis(20);
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 5));
 /// The client's port on a stream to the gateway's port 1 would be the next.
 const STREAM_PORTS: u16 = 30_000;
-const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
 pub(crate) fn gateway(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, number))
@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     /// Addresses that the gateway's name has, and whether a gateway is there.
     pub(crate) addresses: Vec<(IpAddr, bool)>,
     pub(crate) fallbacks: Vec<Transport>,
+    /// What is known of the network.
+    pub(crate) profile: NetworkProfile,
 }
 
 impl Default for Setup {
@@ -49,6 +51,7 @@ impl Default for Setup {
             timers: Timers { ike_rekey: None, child_rekey: None, ..Timers::default() },
             addresses: vec![(gateway(10), true)],
             fallbacks: Vec::new(),
+            profile: NetworkProfile::default(),
         }
     }
 }
@@ -76,6 +79,19 @@ pub(crate) struct World {
     pub(crate) blocked_udp: BTreeSet<u16>,
     /// The gateway takes no IKE_SA_INIT on UDP/4500.
     pub(crate) deaf_to_init_on_4500: bool,
+    /// The translator.
+    pub(crate) nat: Translator,
+    opened: u16,
+    /// What the path carries, there and back.
+    pub(crate) path_mtu: (u16, u16),
+    /// Whether the DNS server inside answers.
+    pub(crate) answers_probes: bool,
+    pub(crate) probes: u32,
+    echoes: BTreeMap<(Instant, u64), ProbeId>,
+    /// Where the client is.
+    network_id: NetworkId,
+    /// Whether it is nowhere.
+    offline: bool,
     paths: BTreeSet<PathId>,
     pub(crate) configure: Result<(), ConfigureError>,
     /// Per mille of datagrams that are lost.
@@ -84,6 +100,61 @@ pub(crate) struct World {
     rng: Rng,
     flights: BTreeMap<(Instant, u64), Flight>,
     sequence: u64,
+}
+
+/// A NAT that gives another port to each new mapping, and forgets it when nothing is sent for its lifetime (RFC 4787 §4).
+#[derive(Default)]
+pub(crate) struct Translator {
+    pub(crate) lifetime: Option<Duration>,
+    /// Inside port, outside port, last used.
+    mappings: Vec<(u16, u16, Instant)>,
+    made: u16,
+}
+
+impl Translator {
+    fn lives(&self, last: Instant, now: Instant) -> bool {
+        self.lifetime.is_none_or(|lifetime| now - last <= lifetime)
+    }
+
+    /// Translates a packet on its way out.
+    fn outside(&mut self, inside: u16, now: Instant) -> u16 {
+        let lives = |entry: &&mut (u16, u16, Instant)| entry.0 == inside;
+        let lifetime = self.lifetime;
+        if let Some(entry) = self.mappings.iter_mut().find(lives)
+            && lifetime.is_none_or(|lifetime| now - entry.2 <= lifetime)
+        {
+            entry.2 = now;
+            return entry.1;
+        }
+        self.made += 1;
+        let port = 50_000 + self.made;
+        self.mappings.retain(|entry| entry.0 != inside);
+        self.mappings.push((inside, port, now));
+        port
+    }
+
+    /// Translates a packet on its way in.
+    fn inside(&self, outside: u16, now: Instant) -> Option<u16> {
+        let entry = self.mappings.iter().find(|entry| entry.1 == outside)?;
+        self.lives(entry.2, now).then_some(entry.0)
+    }
+}
+
+/// A network with one translator.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct NetworkId {
+    inside: u8,
+    outside: u8,
+}
+
+impl NetworkId {
+    fn client(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(192, 168, self.inside, 5))
+    }
+
+    fn outside(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(203, 0, 113, self.outside))
+    }
 }
 
 struct Flight {
@@ -124,7 +195,7 @@ impl World {
         let live = setup.addresses.iter().filter(|(_, alive)| *alive);
         Self {
             now,
-            tunnel: Tunnel::new(config, [setup.seed; 32], WALL, now),
+            tunnel: Tunnel::new(config, setup.profile, [setup.seed; 32], WALL, now),
             gateways: live.map(|(address, _)| (*address, responder(setup.seed, now))).collect(),
             trace: Vec::new(),
             statuses: Vec::new(),
@@ -139,6 +210,14 @@ impl World {
             blocked: BTreeSet::new(),
             blocked_udp: BTreeSet::new(),
             deaf_to_init_on_4500: false,
+            nat: Translator::default(),
+            opened: 0,
+            path_mtu: (1500, 1500),
+            answers_probes: true,
+            probes: 0,
+            echoes: BTreeMap::new(),
+            network_id: NetworkId { inside: 1, outside: 9 },
+            offline: false,
             paths: BTreeSet::new(),
             configure: Ok(()),
             loss: 0,
@@ -164,7 +243,8 @@ impl World {
             let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
             let own = self.tunnel.poll_timeout().map(|(at, _)| at);
             let others = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
-            let next = [flight, own, others].into_iter().flatten().min();
+            let echo = self.echoes.first_key_value().map(|((at, _), _)| *at);
+            let next = [flight, own, others, echo].into_iter().flatten().min();
             let Some(next) = next.filter(|at| *at <= deadline) else {
                 self.now = deadline;
                 return done(self);
@@ -193,6 +273,60 @@ impl World {
 
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state(), TunnelState::Waiting { .. })
+    }
+
+    /// The client is somewhere else from here on, and is told so.
+    pub(crate) fn attach(&mut self, inside: u8, outside: u8) {
+        self.network_id = NetworkId { inside, outside };
+        self.nat = Translator { lifetime: self.nat.lifetime, ..Translator::default() };
+        self.offline = false;
+        self.path_event(PathEvent::NetworkChanged);
+    }
+
+    /// The client loses its network, and is told so.
+    pub(crate) fn detach(&mut self) {
+        self.offline = true;
+        self.path_event(PathEvent::NetworkChanged);
+    }
+
+    /// The data plane has seen traffic.
+    pub(crate) fn tell_activity(&mut self) {
+        self.tunnel.handle_activity(self.activity, self.now);
+        self.drain();
+    }
+
+    pub(crate) fn path_event(&mut self, event: PathEvent) {
+        self.tunnel.handle_path_event(event, self.now);
+        self.drain();
+    }
+
+    /// Where the gateway sends to, session by session.
+    fn seen(&self) -> Vec<SocketAddr> {
+        let sessions = self.gateways.values().flat_map(Responder::sessions);
+        sessions.filter_map(|(_, session)| session.info()).map(|ike| ike.path.remote).collect()
+    }
+
+    /// Where the gateway sends to the client whose session is the only one.
+    pub(crate) fn seen_by_gateway(&self) -> SocketAddr {
+        let seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen[0]
+    }
+
+    pub(crate) fn is_seen_outside(&self) -> bool {
+        self.seen().iter().any(|seen| seen.ip() == self.outside())
+    }
+
+    /// The address that the gateway should see.
+    pub(crate) fn outside(&self) -> IpAddr {
+        self.network_id.outside()
+    }
+
+    /// A stream is reset.
+    pub(crate) fn reset_stream(&mut self) {
+        let path = *self.paths.first().unwrap();
+        self.paths.remove(&path);
+        self.command(Command::PathLost { path, error: PathError::Closed });
     }
 
     pub(crate) fn open_paths(&self) -> usize {
@@ -246,6 +380,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        while let Some(entry) = self.echoes.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let id = entry.remove();
+            self.command(Command::ProbeAnswered(id));
+        }
         while let Some(entry) = self.flights.first_entry() {
             if entry.key().0 > self.now {
                 break;
@@ -292,8 +430,16 @@ impl World {
         }
         for (address, transmit) in answers {
             let Path { local, remote, framing } = transmit.path;
-            let inside = SocketAddr::new(CLIENT, inside_port(local.port(), framing));
-            let path = Path { local: if self.behind_nat { inside } else { remote }, remote: local, framing };
+            if self.behind_nat && remote.ip() != self.network_id.outside() {
+                continue;
+            }
+            let inside = if self.behind_nat {
+                let Some(port) = self.nat.inside(remote.port(), self.now) else { continue };
+                SocketAddr::new(self.network_id.client(), port)
+            } else {
+                remote
+            };
+            let path = Path { local: inside, remote: local, framing };
             self.launch(Flight {
                 to_gateway: false,
                 gateway: address,
@@ -304,6 +450,11 @@ impl World {
     }
 
     fn send_to_gateway(&mut self, path: Path, payload: Vec<u8>) {
+        if path.local.ip() != self.network_id.client() || self.offline {
+            return;
+        }
+        let outside =
+            SocketAddr::new(self.network_id.outside(), self.nat.outside(path.local.port(), self.now));
         if payload == [0xff] {
             self.keepalives.push(self.now);
             return;
@@ -318,7 +469,6 @@ impl World {
         if self.deaf_to_init_on_4500 && over_udp && path.remote.port() == 4500 && init {
             return;
         }
-        let outside = SocketAddr::new(OUTSIDE, 50_000 + path.remote.port());
         let seen_as = if self.behind_nat { outside } else { path.local };
         let at_gateway = Path { local: path.remote, remote: seen_as, framing: path.framing };
         self.launch(Flight {
@@ -355,14 +505,15 @@ impl World {
                 } else {
                     format!("open {gateway} {transport:?}")
                 });
-                let result = if self.unroutable.contains(&gateway) {
+                let result = if self.offline || self.unroutable.contains(&gateway) {
                     Err(PathError::NoRoute)
                 } else if udp {
-                    Ok(opened(gateway))
+                    self.opened = (self.opened + 1) % 1000;
+                    Ok(opened(self.network_id.client(), gateway, self.opened))
                 } else if self.blocked.contains(&port_of(transport)) {
                     Err(PathError::Closed)
                 } else {
-                    Ok(stream(gateway, port_of(transport)))
+                    Ok(stream(self.network_id.client(), gateway, port_of(transport)))
                 };
                 if result.is_ok() {
                     self.paths.insert(path);
@@ -371,6 +522,20 @@ impl World {
             }
             Event::UsePath { path } => assert!(self.paths.contains(&path), "a closed path is used"),
             Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
+            Event::SendProbe(SizeProbe { probe, .. }) => {
+                self.probes += 1;
+                let fits = match (probe.id.direction, probe.style) {
+                    (Direction::Uplink, ProbeStyle::Padded) => probe.size <= self.path_mtu.0,
+                    (Direction::Uplink, ProbeStyle::Echo) => {
+                        probe.size <= self.path_mtu.0.min(self.path_mtu.1)
+                    }
+                    (Direction::Downlink, _) => probe.size <= self.path_mtu.1,
+                };
+                if fits && self.answers_probes && !self.offline && self.sending.is_some() {
+                    self.sequence += 1;
+                    self.echoes.insert((self.now + 2 * LATENCY, self.sequence), probe.id);
+                }
+            }
             Event::SignAuth { .. } => panic!("nothing to sign with"),
             Event::InstallChild(child) => {
                 self.trace.push("install".into());
@@ -434,9 +599,9 @@ fn inside_port(port: u16, framing: Framing) -> u16 {
     }
 }
 
-fn opened(gateway: IpAddr) -> OpenedPath {
+fn opened(client: IpAddr, gateway: IpAddr, number: u16) -> OpenedPath {
     let path = |port, framing| Path {
-        local: SocketAddr::new(CLIENT, inside_port(port, framing)),
+        local: SocketAddr::new(client, inside_port(port, framing) + number),
         remote: SocketAddr::new(gateway, port),
         framing,
     };
@@ -448,9 +613,9 @@ fn opened(gateway: IpAddr) -> OpenedPath {
     }
 }
 
-fn stream(gateway: IpAddr, port: u16) -> OpenedPath {
+fn stream(client: IpAddr, gateway: IpAddr, port: u16) -> OpenedPath {
     let path = Path {
-        local: SocketAddr::new(CLIENT, STREAM_PORTS + port),
+        local: SocketAddr::new(client, STREAM_PORTS + port),
         remote: SocketAddr::new(gateway, port),
         framing: Framing::Stream,
     };

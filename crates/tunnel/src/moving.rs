@@ -1,0 +1,73 @@
+//! Where a connection is going while it moves from one path to another.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::event::{OpenedPath, WakeReason};
+use crate::way::{PathId, Way};
+
+/// A move from one path to another, while the SAs, the interface and the inner connections stay.
+#[derive(Default)]
+pub(crate) enum Moving {
+    #[default]
+    Still,
+    /// A fresh path is being opened.
+    ExpectPath { path: PathId, way: Way, plan: Plan },
+    /// The gateway is asked along the fresh path, without moving anything yet (RFC 4555 §3.10).
+    ExpectCheck { path: PathId, opened: OpenedPath, way: Way, until: Instant },
+    /// Everything goes along the fresh path; the gateway has to say that it follows (RFC 4555 §3.5).
+    ExpectFollowed { until: Instant, plan: Plan },
+    /// A gateway without MOBIKE: a second session is made along the fresh path.
+    ExpectSuccessor { until: Instant, way: Way, plan: Plan },
+    /// There is no way out of this machine: the next change of the network is awaited.
+    ExpectNetwork,
+}
+
+/// Why it moves, and what is left to try.
+pub(crate) struct Plan {
+    pub(crate) motive: Motive,
+    pub(crate) ways: VecDeque<Way>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Motive {
+    /// The network has changed, or the machine has slept.
+    Roam,
+    /// The stream in use has ended.
+    StreamLost,
+    /// A fallback is in use, and UDP may work again.
+    BackToUdp,
+}
+
+impl Moving {
+    /// Whether nothing is under way.
+    pub(crate) fn is_still(&self) -> bool {
+        matches!(self, Self::Still)
+    }
+
+    /// Whether sessions sleep, since nothing could be sent.
+    pub(crate) fn is_stranded(&self) -> bool {
+        matches!(self, Self::ExpectNetwork)
+    }
+
+    /// The path that is not in use yet.
+    pub(crate) fn fresh_path(&self) -> Option<PathId> {
+        match self {
+            Self::ExpectPath { path, .. } | Self::ExpectCheck { path, .. } => Some(*path),
+            Self::Still
+            | Self::ExpectFollowed { .. }
+            | Self::ExpectSuccessor { .. }
+            | Self::ExpectNetwork => None,
+        }
+    }
+
+    /// When what is awaited is overdue.
+    pub(crate) fn timeout(&self) -> Option<(Instant, WakeReason)> {
+        match self {
+            Self::ExpectCheck { until, .. }
+            | Self::ExpectFollowed { until, .. }
+            | Self::ExpectSuccessor { until, .. } => Some((*until, WakeReason::Move)),
+            Self::Still | Self::ExpectPath { .. } | Self::ExpectNetwork => None,
+        }
+    }
+}

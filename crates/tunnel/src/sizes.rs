@@ -1,0 +1,144 @@
+//! How large packets may be: a search for the path MTU of each direction, and whom it asks.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use evenkeel_ipsec::ike::{ChildSaInfo, Configuration};
+use evenkeel_netprofile::defaults::CONSERVATIVE_PATH_MTU;
+use evenkeel_netprofile::memory::{LearnedMtu, NetworkProfile};
+use evenkeel_netprofile::mtu::{self, Config, Direction, PmtuSearch, ProbeId, ProbeStyle};
+use evenkeel_netprofile::overhead::{Encapsulation, Family};
+
+use crate::event::OpenedPath;
+use crate::inner::shape_of;
+
+/// A probe of the path MTU, to be sent through the data plane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeProbe {
+    /// Our inner address.
+    pub source: IpAddr,
+    /// The inner address that is to answer.
+    pub target: IpAddr,
+    /// Length of the inner packet whose outer one has the size that is asked about: for probes that are not padded.
+    pub inner_len: u16,
+    /// What to send.
+    pub probe: mtu::Probe,
+}
+
+/// The two searches of a path that carries datagrams.
+pub(crate) struct Sizes {
+    source: IpAddr,
+    target: IpAddr,
+    encapsulation: Encapsulation,
+    uplink: PmtuSearch,
+    downlink: PmtuSearch,
+}
+
+impl Sizes {
+    /// Begins to search, if there is somebody inside who can be asked: the first DNS server that the SA leads to.
+    pub(crate) fn start(
+        assigned: &Configuration,
+        child: &ChildSaInfo,
+        path: &OpenedPath,
+        profile: &NetworkProfile,
+        now: Instant,
+    ) -> Option<Self> {
+        let leads_to =
+            |address: &IpAddr| child.ts_remote.iter().any(|ts| ts.start <= *address && *address <= ts.end);
+        let (source, target) = assigned.dns.iter().copied().filter(leads_to).find_map(|target| {
+            let mut ours = assigned.addresses.iter().map(|(address, _)| *address);
+            ours.find(|address| address.is_ipv4() == target.is_ipv4()).map(|source| (source, target))
+        })?;
+        let encapsulation =
+            Encapsulation { family: Family::from(path.nat.remote.ip()), esp: shape_of(child.suite) };
+        let config = |direction, style, remembered: Option<LearnedMtu>| Config {
+            direction,
+            style,
+            encapsulation,
+            link_mtu: path.path_mtu,
+            remembered: remembered.map(|mtu| mtu.size),
+            rtt: None,
+        };
+        let style = if child.tfc_supported { ProbeStyle::Padded } else { ProbeStyle::Echo };
+        Some(Self {
+            source,
+            target,
+            encapsulation,
+            uplink: PmtuSearch::new(config(Direction::Uplink, style, profile.uplink), now),
+            downlink: PmtuSearch::new(config(Direction::Downlink, ProbeStyle::Echo, profile.downlink), now),
+        })
+    }
+
+    fn both(&mut self) -> [&mut PmtuSearch; 2] {
+        [&mut self.uplink, &mut self.downlink]
+    }
+
+    /// The next probe to send.
+    pub(crate) fn poll_probe(&mut self, now: Instant) -> Option<SizeProbe> {
+        let probe = self.both().into_iter().find_map(|search| search.poll_probe(now))?;
+        let inner_len = self.encapsulation.inner_mtu(probe.size);
+        Some(SizeProbe { source: self.source, target: self.target, inner_len, probe })
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.uplink.poll_timeout(), self.downlink.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for search in self.both() {
+            if search.poll_timeout().is_some_and(|at| at <= now) {
+                search.handle_timeout(now);
+            }
+        }
+    }
+
+    pub(crate) fn handle_reply(&mut self, id: ProbeId, now: Instant) {
+        for search in self.both() {
+            search.handle_reply(id, now);
+        }
+    }
+
+    /// Traffic flows: black holes are to be noticed.
+    pub(crate) fn handle_traffic(&mut self, now: Instant) {
+        for search in self.both() {
+            search.handle_traffic(now);
+        }
+    }
+
+    pub(crate) fn handle_icmp_too_big(&mut self, mtu: u16, quotes_our_packet: bool, now: Instant) {
+        self.uplink.handle_icmp_too_big(mtu, quotes_our_packet, now);
+    }
+
+    pub(crate) fn sizes(&self) -> PathSizes {
+        PathSizes { uplink: self.uplink.size(), downlink: self.downlink.size() }
+    }
+
+    /// What there is to remember of them.
+    pub(crate) fn remember(&self, profile: &mut NetworkProfile, at: evenkeel_netprofile::time::UnixSeconds) {
+        profile.uplink = LearnedMtu::of(&self.uplink, at).or(profile.uplink);
+        profile.downlink = LearnedMtu::of(&self.downlink, at).or(profile.downlink);
+    }
+}
+
+/// The largest outer packets in use, in bytes with their IP header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathSizes {
+    /// Towards the gateway.
+    pub uplink: u16,
+    /// From the gateway.
+    pub downlink: u16,
+}
+
+impl PathSizes {
+    /// What is used where nothing can be asked: what the network is remembered to carry, or what nearly every path does.
+    pub(crate) fn unmeasured(profile: &NetworkProfile, link_mtu: u16) -> Self {
+        let or_conservative =
+            |mtu: Option<LearnedMtu>| mtu.map_or(CONSERVATIVE_PATH_MTU, |mtu| mtu.size).min(link_mtu);
+        Self { uplink: or_conservative(profile.uplink), downlink: or_conservative(profile.downlink) }
+    }
+
+    /// A stream cuts everything to fit by itself.
+    pub(crate) fn of_stream(link_mtu: u16) -> Self {
+        Self { uplink: link_mtu, downlink: link_mtu }
+    }
+}

@@ -1,0 +1,216 @@
+//! The NAT's mapping: kept alive as seldom as this network is known to bear, which is found out on a second socket.
+
+use std::time::{Duration, Instant};
+
+use evenkeel_ipsec::ike::{Framing, Mapping, Path, Transmit};
+use evenkeel_ipsec::wire::KEEPALIVE;
+use evenkeel_netprofile::keepalive::{Action, Check, Config, LifetimeSearch, MappingHash};
+use evenkeel_netprofile::ladder::Transport;
+use evenkeel_netprofile::memory::NatPresence;
+
+use super::Tunnel;
+use crate::defaults;
+use crate::event::{Event, OpenedPath};
+use crate::phase::Phase;
+use crate::way::{PathId, Way};
+
+/// The search for the lifetime of the mapping, and the second socket that it is made on.
+pub(crate) struct MappingSearch {
+    pub(crate) search: LifetimeSearch,
+    spare: Option<Spare>,
+    /// What the gateway saw of the second socket last.
+    seen: Option<Mapping>,
+}
+
+/// A path beside the one in use, on which nothing is sent but checks.
+struct Spare {
+    id: PathId,
+    path: Option<Path>,
+}
+
+impl MappingSearch {
+    pub(crate) fn spare(&self) -> Option<PathId> {
+        self.spare.as_ref().map(|spare| spare.id)
+    }
+}
+
+impl Tunnel {
+    /// Begins with what is known of this network, on a path that datagrams travel through a NAT.
+    pub(super) fn start_mapping(&mut self, now: Instant) {
+        self.mapping = None;
+        let at = self.wall_at(now);
+        let Some(link) = self.phase.link() else { return };
+        let Some(ike) = link.ike_sa() else { return };
+        self.profile.nat = Some(NatPresence { present: ike.nat_local, at });
+        if !ike.nat_local || link.path.nat.framing == Framing::Stream {
+            return;
+        }
+        let config = Config {
+            second_socket: ike.mobike,
+            // A packet that is brought about through the tunnel comes in on the live mapping, which is not to be risked.
+            inbound_probe: false,
+            trust_hash_alone: true,
+            remembered: self.profile.remembered_lifetime(),
+        };
+        self.mapping =
+            Some(MappingSearch { search: LifetimeSearch::new(config, now), spare: None, seen: None });
+    }
+
+    /// The silence after which a keepalive is sent.
+    pub(super) fn keepalive_after(&self) -> Duration {
+        self.mapping.as_ref().map_or(defaults::NAT_KEEPALIVE, |mapping| mapping.search.interval())
+    }
+
+    /// Keeps the mapping. With MOBIKE by an exchange: it shows as well whether the mapping is still the one that the gateway
+    /// knows, and moves the gateway if it is not, which a keepalive of one byte can't. DPD has nothing to add to that.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        let Some(link) = self.phase.link_mut() else { return };
+        let path = link.path.nat;
+        if link.ike_sa().is_some_and(|ike| ike.mobike) {
+            link.session.probe(now);
+        } else {
+            self.transmits.push_back(Transmit { path, payload: vec![KEEPALIVE] });
+        }
+        self.keepalive.sent(now);
+    }
+
+    /// Nothing is learned on a path that is given up.
+    pub(super) fn stop_learning(&mut self) {
+        self.mapping = None;
+        self.sizes = None;
+        self.sizing = None;
+    }
+
+    /// Does what the search asks for.
+    pub(super) fn drive_mapping(&mut self, now: Instant) {
+        while let Some(mapping) = &mut self.mapping
+            && let Some(action) = mapping.search.poll_action(now)
+        {
+            match action {
+                Action::CheckSecondSocket => self.check_second_socket(now),
+                // Not offered, see `start_mapping`.
+                Action::ProbeInbound { .. } => {}
+            }
+        }
+        if self.mapping.is_some() {
+            let after = self.keepalive_after() + defaults::DPD_SLACK;
+            let configured = self.config.client.timers.dpd_after;
+            if let (Some(link), Some(configured)) = (self.phase.link_mut(), configured) {
+                link.session.set_dpd_after(configured.max(after));
+            }
+        }
+    }
+
+    fn check_second_socket(&mut self, now: Instant) {
+        let Some(mapping) = &mut self.mapping else { return };
+        match &mapping.spare {
+            Some(Spare { path: Some(path), .. }) => {
+                let path = *path;
+                let asked = self.phase.link_mut().is_some_and(|link| link.session.check_path(path, now));
+                if !asked {
+                    self.second_socket_silent(now);
+                }
+            }
+            Some(Spare { path: None, .. }) => {}
+            None => {
+                let Some(link) = self.phase.link() else { return };
+                let way = Way { gateway: link.path.nat.remote.ip(), transport: Transport::Udp4500 };
+                let path = PathId(self.next_id());
+                self.open_paths.insert(path);
+                self.events.push_back(Event::OpenPath { path, way });
+                if let Some(mapping) = &mut self.mapping {
+                    mapping.spare = Some(Spare { id: path, path: None });
+                }
+            }
+        }
+    }
+
+    fn second_socket_silent(&mut self, now: Instant) {
+        if let Some(mapping) = &mut self.mapping {
+            mapping.search.handle_check(Check::Unreachable, now);
+        }
+    }
+
+    /// The second socket is open. Whether it was that.
+    pub(super) fn spare_opened(&mut self, id: PathId, opened: OpenedPath, now: Instant) -> bool {
+        let Some(mapping) = self.mapping.as_mut().filter(|mapping| mapping.spare() == Some(id)) else {
+            return false;
+        };
+        if let Some(spare) = &mut mapping.spare {
+            spare.path = Some(opened.nat);
+        }
+        self.check_second_socket(now);
+        true
+    }
+
+    /// The second socket could not be opened, or is gone. Whether it was that.
+    pub(super) fn spare_failed(&mut self, id: PathId, now: Instant) -> bool {
+        let Some(mapping) = self.mapping.as_mut().filter(|mapping| mapping.spare() == Some(id)) else {
+            return false;
+        };
+        mapping.spare = None;
+        self.second_socket_silent(now);
+        true
+    }
+
+    /// The gateway has answered along the second socket, if that is what `path` is.
+    pub(super) fn spare_checked(&mut self, path: Path, seen: Option<Mapping>, now: Instant) {
+        let at = self.wall_at(now);
+        let Some(mapping) = &mut self.mapping else { return };
+        if mapping.spare.as_ref().and_then(|spare| spare.path) != Some(path) {
+            return;
+        }
+        let before = std::mem::replace(&mut mapping.seen, seen);
+        match (seen, before) {
+            (None, _) => mapping.search.handle_check(Check::Unreachable, now),
+            // A rekey came between: the hashes say nothing about one another.
+            (Some(seen), Some(before)) if seen.is_same_as(&before).is_none() => {
+                mapping.search.handle_mapping_lost(Duration::ZERO, now);
+            }
+            (Some(seen), _) => mapping.search.handle_check(Check::Seen(MappingHash(seen.hash)), now),
+        }
+        self.profile.learn_lifetime(&mapping.search.learned(), at);
+    }
+
+    pub(super) fn spare_unreachable(&mut self, path: Path, now: Instant) {
+        let spare = self.mapping.as_ref().and_then(|mapping| mapping.spare.as_ref()?.path);
+        if spare == Some(path) {
+            self.second_socket_silent(now);
+        }
+    }
+
+    /// The gateway sees us come from elsewhere than before, although we have not moved.
+    pub(super) fn mapping_changed(&mut self, now: Instant) {
+        let (at, idle) = (self.wall_at(now), self.keepalive.last_gap());
+        let Some(mapping) = &mut self.mapping else { return };
+        tracing::warn!(?idle, "the NAT has forgotten us");
+        mapping.search.handle_mapping_lost(idle, now);
+        self.profile.learn_lifetime(&mapping.search.learned(), at);
+    }
+
+    /// Something came in after a silence: the mapping has outlived it.
+    pub(super) fn inbound_after_silence(&mut self, silence: Duration, now: Instant) {
+        let at = self.wall_at(now);
+        if let Some(mapping) = &mut self.mapping {
+            mapping.search.handle_inbound_after_silence(silence, now);
+            self.profile.learn_lifetime(&mapping.search.learned(), at);
+        }
+    }
+
+    pub(super) fn mapping_timeout(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Up(_)) {
+            return;
+        }
+        if let Some(mapping) = &mut self.mapping
+            && mapping.search.poll_timeout().is_some_and(|at| at <= now)
+        {
+            mapping.search.handle_timeout(now);
+        }
+    }
+
+    /// When the search has something to do.
+    pub(super) fn mapping_due(&self) -> Option<Instant> {
+        let searching = matches!(self.phase, Phase::Up(_)) && self.moving.is_still();
+        self.mapping.as_ref().filter(|_| searching)?.search.poll_timeout()
+    }
+}

@@ -1,0 +1,72 @@
+//! The sizes of packets follow what the path carries.
+
+use std::time::Instant;
+
+use evenkeel_ipsec::ike::Framing;
+use evenkeel_netprofile::mtu::ProbeId;
+
+use super::Tunnel;
+use crate::event::Event;
+use crate::sizes::{PathSizes, Sizes};
+
+impl Tunnel {
+    /// Begins to ask how large packets may be on the path in use. Probes leave before the system's network is configured:
+    /// they need the CHILD SA alone.
+    pub(super) fn start_sizing(&mut self, now: Instant) {
+        let Some(link) = self.phase.link() else { return };
+        self.sizes = match link.path.nat.framing {
+            Framing::Stream => None,
+            Framing::Bare | Framing::NonEspMarker => link
+                .sending_child()
+                .and_then(|child| Sizes::start(&link.assigned, child, &link.path, &self.profile, now)),
+        };
+        self.sizing = self.current_sizes();
+    }
+
+    /// Sends what is to be asked, and has the system follow what was answered.
+    pub(super) fn drive_sizing(&mut self, now: Instant) {
+        if let Some(sizes) = &mut self.sizes {
+            let probes = std::iter::from_fn(|| sizes.poll_probe(now));
+            self.events.extend(probes.map(Event::SendProbe));
+        }
+        let wanted = self.current_sizes();
+        if wanted != self.sizing {
+            tracing::info!(?wanted, "path MTU");
+            self.sizing = wanted;
+            self.configure();
+        }
+    }
+
+    fn current_sizes(&self) -> Option<PathSizes> {
+        let link = self.phase.link()?;
+        Some(match (&self.sizes, link.path.nat.framing) {
+            (Some(sizes), _) => sizes.sizes(),
+            (None, Framing::Stream) => PathSizes::of_stream(link.path.path_mtu),
+            (None, Framing::Bare | Framing::NonEspMarker) => {
+                PathSizes::unmeasured(&self.profile, link.path.path_mtu)
+            }
+        })
+    }
+
+    pub(super) fn probe_answered(&mut self, id: ProbeId, now: Instant) {
+        let at = self.wall_at(now);
+        if let Some(sizes) = &mut self.sizes {
+            sizes.handle_reply(id, now);
+            sizes.remember(&mut self.profile, at);
+        }
+    }
+
+    pub(super) fn too_big(&mut self, mtu: u16, quotes_our_packet: bool, now: Instant) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.handle_icmp_too_big(mtu, quotes_our_packet, now);
+        }
+    }
+
+    pub(super) fn sizing_timeout(&mut self, now: Instant) {
+        let at = self.wall_at(now);
+        if let Some(sizes) = &mut self.sizes {
+            sizes.handle_timeout(now);
+            sizes.remember(&mut self.profile, at);
+        }
+    }
+}
