@@ -14,6 +14,8 @@ use rcgen::{
 pub const GATEWAY_ID: &str = "gateway.practice";
 /// The one user.
 pub const USER: &str = "alice";
+/// The TCP ports that a client's profile tries by default.
+pub const TCP_PORTS: [u16; 2] = [4500, 443];
 /// How long the certificates are good for: a demo that is left lying about stops working.
 const VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Clocks differ.
@@ -28,6 +30,8 @@ pub struct DemoOptions {
     pub ike_port: u16,
     /// UDP port with them.
     pub nat_port: u16,
+    /// TCP ports for streams.
+    pub tcp_ports: Vec<u16>,
 }
 
 /// Why a demo can't be made.
@@ -121,7 +125,7 @@ fn random_password() -> Result<String, DemoError> {
 }
 
 fn gateway_config(options: &DemoOptions, password: &str) -> String {
-    let DemoOptions { address, ike_port, nat_port } = options;
+    let DemoOptions { address, ike_port, nat_port, tcp_ports } = options;
     format!(
         r#"# A practice gateway, not for production. Written by `evenkeel-gateway --demo`.
 
@@ -129,6 +133,8 @@ fn gateway_config(options: &DemoOptions, password: &str) -> String {
 addresses = ["{address}"]
 ike_port = {ike_port}
 nat_port = {nat_port}
+tcp_ports = {tcp_ports:?}
+tcp_tls = true
 control = "control.sock"
 
 [identity]
@@ -153,11 +159,16 @@ addresses = ["10.77.0.1", "fd77::1"]
 }
 
 fn profile(options: &DemoOptions, password: &str) -> String {
-    let DemoOptions { address, ike_port, nat_port } = options;
+    let DemoOptions { address, ike_port, nat_port, tcp_ports } = options;
     // The client's one port setting names a port that takes IKE and ESP alike, which is the second of ours.
     let ports = match (ike_port, nat_port) {
         (500, 4500) => String::new(),
         _ => format!("[gateway_ports]\nudp = {nat_port}\n\n"),
+    };
+    let fallback = match tcp_ports.as_slice() {
+        ports if *ports == TCP_PORTS => String::new(),
+        [] => "[fallback]\ntcp = false\n\n".to_owned(),
+        ports => format!("[fallback]\ntcp_ports = {ports:?}\n\n"),
     };
     format!(
         r#"# For the practice gateway of the same folder only. Written by `evenkeel-gateway --demo`.
@@ -165,7 +176,7 @@ name = "practice"
 gateway = "{address}"
 remote_id = "{GATEWAY_ID}"
 
-{ports}[auth]
+{ports}{fallback}[auth]
 method = "eap-mschapv2"
 identity = "{USER}"
 secret = "{password}"
@@ -185,7 +196,12 @@ mod tests {
     use crate::config::{Credential, GatewayConfig};
 
     fn options() -> DemoOptions {
-        DemoOptions { address: "198.51.100.10".parse().unwrap(), ike_port: 500, nat_port: 4500 }
+        DemoOptions {
+            address: "198.51.100.10".parse().unwrap(),
+            ike_port: 500,
+            nat_port: 4500,
+            tcp_ports: TCP_PORTS.to_vec(),
+        }
     }
 
     #[test]
@@ -201,15 +217,21 @@ mod tests {
         let profile = std::fs::read_to_string(path.with_file_name("profile.toml")).unwrap();
         let password = std::str::from_utf8(password.as_bytes()).unwrap();
         assert!(profile.contains(&format!("secret = \"{password}\"")));
-        assert!(!profile.contains("gateway_ports"));
+        assert!(!profile.contains("gateway_ports") && !profile.contains("fallback"));
+        assert_eq!(config.listen.tcp_ports, TCP_PORTS);
+        assert!(config.listen.tcp_tls);
     }
 
     #[test]
     fn other_ports_reach_the_profile() {
-        let options = DemoOptions { ike_port: 10_500, nat_port: 14_500, ..options() };
+        let options =
+            DemoOptions { ike_port: 10_500, nat_port: 14_500, tcp_ports: vec![14_500, 14_443], ..options() };
         assert!(profile(&options, "x").contains("[gateway_ports]\nudp = 14500\n"));
         let parsed: toml::Table = toml::from_str(&profile(&options, "x")).unwrap();
         assert_eq!(parsed["gateway_ports"]["udp"].as_integer(), Some(14_500));
+        assert_eq!(parsed["fallback"]["tcp_ports"].to_string(), "[14500, 14443]");
+        let options = DemoOptions { tcp_ports: Vec::new(), ..options };
+        assert!(profile(&options, "x").contains("[fallback]\ntcp = false\n"));
     }
 
     #[test]

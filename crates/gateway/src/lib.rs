@@ -8,6 +8,7 @@
 //! * [`gateway`] joins the IKE responder, ESP and the inner network, without sockets and without a clock.
 //! * [`link`] is the network on the outside, as bad as a test wants it.
 //! * [`server`] is the event loop with the sockets; [`control`] lets tests look in and turn faults on and off.
+//! * `streams` lets clients in that can't send UDP: IKE and ESP in TCP (RFC 9329).
 //! * `tun_plane` puts the product's data plane and a TUN device in the inner network's place, for benchmarks.
 //! * [`config`] is the configuration file; [`demo`] writes one, with keys and a fitting client profile.
 
@@ -22,10 +23,12 @@ pub mod inner;
 pub mod link;
 pub mod server;
 mod sockets;
+mod streams;
 mod tun_plane;
 
 pub use engine::EngineError;
 pub use sockets::ListenError;
+pub use streams::TlsError;
 pub use tun_plane::TunError;
 
 /// What everyone who starts it should read.

@@ -61,6 +61,10 @@ struct Serve {
     /// UDP port for IKE with the marker and for ESP, instead of the configured one.
     #[arg(long, value_name = "PORT")]
     nat_port: Option<u16>,
+    /// TCP port for IKE and ESP in a stream (RFC 9329), instead of the configured ones; may be repeated. With --demo
+    /// 4500 and 443 by default, or the port of --nat-port.
+    #[arg(long, value_name = "PORT")]
+    tcp_port: Vec<u16>,
     /// Unix socket for status, faults and commands, instead of the configured one.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -143,6 +147,9 @@ impl Serve {
         }
         listen.ike_port = self.ike_port.unwrap_or(listen.ike_port);
         listen.nat_port = self.nat_port.unwrap_or(listen.nat_port);
+        if !self.tcp_port.is_empty() {
+            listen.tcp_ports.clone_from(&self.tcp_port);
+        }
         if self.control.is_some() {
             listen.control.clone_from(&self.control);
         }
@@ -160,13 +167,18 @@ impl Serve {
             _ => anyhow::bail!("--demo takes one --listen address, which the client can connect to"),
         };
         anyhow::ensure!(
-            self.ike_port != Some(0) && self.nat_port != Some(0),
+            self.ike_port != Some(0) && self.nat_port != Some(0) && !self.tcp_port.contains(&0),
             "--demo needs ports that the profile can name"
         );
         Ok(DemoOptions {
             address,
             ike_port: self.ike_port.unwrap_or(500),
             nat_port: self.nat_port.unwrap_or(4500),
+            tcp_ports: match (self.tcp_port.as_slice(), self.nat_port) {
+                ([], None) => demo::TCP_PORTS.to_vec(),
+                ([], Some(port)) => vec![port],
+                (ports, _) => ports.to_vec(),
+            },
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_datapath::PlaneEvent;
 use evenkeel_ipsec::crypto::UnixTime;
-use evenkeel_ipsec::ike::{Framing, SessionId};
+use evenkeel_ipsec::ike::{Framing, Path, SessionId};
 use evenkeel_platform::ipc_transport::BindError;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use crate::control::{self, Answer, Asked, Listening, Request};
 use crate::engine::EngineError;
 use crate::gateway::Gateway;
 use crate::sockets::{ListenError, Sockets};
+use crate::streams::{self, StreamListeners, Streams};
 use crate::tun_plane::{TunError, TunPlane};
 
 /// How long clients have to acknowledge the goodbye.
@@ -28,7 +29,7 @@ pub enum StartError {
     /// What it was given is no good.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// UDP.
+    /// UDP or TCP.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// TUN mode.
@@ -49,6 +50,8 @@ pub struct Ready {
     pub ike: Vec<SocketAddr>,
     /// UDP addresses for IKE with the marker and for ESP.
     pub nat: Vec<SocketAddr>,
+    /// TCP addresses for IKE and ESP in a stream.
+    pub tcp: Vec<SocketAddr>,
     /// The control socket.
     pub control: Option<PathBuf>,
     /// Process ID.
@@ -61,6 +64,7 @@ pub struct Server {
     sockets: Sockets,
     /// Has the port with the non-ESP marker, if there is one.
     tun: Option<TunPlane>,
+    streams: Streams,
     control: Option<(mpsc::Receiver<Asked>, Listening)>,
     ready: Ready,
 }
@@ -71,6 +75,7 @@ impl Server {
         let listen = config.listen.clone();
         let tun = config.tun.as_ref().map(|settings| TunPlane::start(settings, &listen)).transpose()?;
         let sockets = if tun.is_some() { Sockets::bind_bare(&listen)? } else { Sockets::bind(&listen)? };
+        let listeners = StreamListeners::bind(&listen, &config.credential)?;
         let control = listen.control.as_deref().map(control::listen).transpose()?;
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::Random)?;
@@ -79,13 +84,18 @@ impl Server {
             let of_framing = sockets.addresses().filter(move |(framing, _)| *framing == wanted);
             of_framing.map(|(_, address)| address)
         };
+        let nat: Vec<SocketAddr> =
+            with_framing(Framing::NonEspMarker).chain(tun.as_ref().map(TunPlane::local)).collect();
+        let user = nat.first().copied().ok_or(ListenError::NoAddress)?;
         let ready = Ready {
             ike: with_framing(Framing::Bare).collect(),
-            nat: with_framing(Framing::NonEspMarker).chain(tun.as_ref().map(TunPlane::local)).collect(),
+            nat,
+            tcp: listeners.addresses().collect(),
             control: listen.control,
             pid: std::process::id(),
         };
-        Ok(Self { gateway, sockets, tun, control, ready })
+        let streams = listeners.serve(streams::reachable(user));
+        Ok(Self { gateway, sockets, tun, streams, control, ready })
     }
 
     /// Where it can be reached.
@@ -121,8 +131,9 @@ impl Server {
     /// Waits for datagrams or for the next thing that is due, and handles that. May be cancelled.
     async fn wait(&mut self) {
         let due = self.gateway.poll_timeout(Instant::now());
-        let gateway = &mut self.gateway;
+        let (gateway, streams) = (&mut self.gateway, self.streams.table());
         let received = self.sockets.receive(|path, datagram| {
+            let path = streams.path_of(path.remote).unwrap_or(path);
             gateway.handle_datagram(path, datagram, Instant::now());
         });
         tokio::select! {
@@ -134,7 +145,14 @@ impl Server {
 
     /// Sends and orders what is ready.
     async fn send_all(&mut self) {
-        while let Some(transmit) = self.gateway.poll_transmit(Instant::now()) {
+        while let Some(mut transmit) = self.gateway.poll_transmit(Instant::now()) {
+            if transmit.path.framing == Framing::Stream {
+                let Some(relay) = self.streams.table().relay_of(&transmit.path) else {
+                    debug!(remote = %transmit.path.remote, "the stream has ended");
+                    continue;
+                };
+                transmit.path = relay;
+            }
             match &self.tun {
                 Some(tun) if transmit.path.framing == Framing::NonEspMarker => tun.send(&transmit),
                 Some(_) | None => self.sockets.send(&transmit).await,
@@ -142,7 +160,7 @@ impl Server {
         }
         while let Some(command) = self.gateway.poll_command() {
             if let Some(tun) = &self.tun {
-                tun.apply(command);
+                tun.apply(command, self.streams.table());
             }
         }
     }
@@ -151,13 +169,14 @@ impl Server {
         let (Some(tun), now) = (&self.tun, Instant::now()) else { return };
         match event {
             PlaneEvent::Control { from, to: _, message } => {
-                let path = tun.path_from(from);
+                let path = self.path_from(tun, from);
                 self.gateway.handle_datagram(path, &mut path.frame(&message).payload, now);
             }
             PlaneEvent::EspSeen { spi_in } => self.gateway.handle_esp_seen(spi_in, now),
             PlaneEvent::SequenceLow { spi_in } => self.gateway.handle_sequence_low(spi_in, now),
             PlaneEvent::PeerMoved { spi_in, peer } => {
-                self.gateway.handle_client_moved(spi_in, tun.path_from(peer));
+                let path = self.path_from(tun, peer);
+                self.gateway.handle_client_moved(spi_in, path);
             }
             PlaneEvent::UnknownSpi { .. } | PlaneEvent::TooBig { .. } | PlaneEvent::Trouble(_) => {
                 debug!(?event, "data plane");
@@ -172,6 +191,11 @@ impl Server {
                 error!(%error, "the data plane has stopped: nothing is carried any more")
             }
         }
+    }
+
+    /// The path of what the data plane received from `remote`.
+    fn path_from(&self, tun: &TunPlane, remote: SocketAddr) -> Path {
+        self.streams.table().path_of(remote).unwrap_or_else(|| tun.path_from(remote))
     }
 
     fn answer(&mut self, request: Request) -> Answer {

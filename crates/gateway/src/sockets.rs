@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
 use crate::config::Listen;
+use crate::streams::TlsError;
 
 /// Receive buffer of each socket, as far as the system grants it: a burst of one client's window.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -30,6 +31,17 @@ pub enum ListenError {
         /// Why.
         reason: io::Error,
     },
+    /// The system refused an address and TCP port.
+    #[error("can't listen on TCP {address}: {reason}{}", hint(*address, reason))]
+    BindTcp {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        reason: io::Error,
+    },
+    /// TLS for those ports.
+    #[error("listen.tcp_tls")]
+    Tls(#[from] TlsError),
     /// No address family works.
     #[error("can't listen on any address")]
     NoAddress,
@@ -37,7 +49,7 @@ pub enum ListenError {
 
 fn hint(address: SocketAddr, reason: &io::Error) -> &'static str {
     if reason.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
-        " (ports below 1024 need privileges; see listen.ike_port)"
+        " (ports below 1024 need privileges; see listen.ike_port and listen.tcp_ports)"
     } else {
         ""
     }

@@ -5,7 +5,7 @@
 //! and routes the clients' pool to it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use evenkeel_datapath::{self as datapath, DataPlane, DataPlaneConfig, MssClamp, PeerAddress, PlaneEvent};
 use evenkeel_ipsec::ike::{Framing, Path, Transmit};
@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use crate::config::{Listen, TunSettings};
 use crate::gateway::PlaneCommand;
+use crate::streams::StreamTable;
 
 /// Events that may wait for the event loop. What comes beyond them is lost, as in a full socket buffer.
 const EVENTS: usize = 1024;
@@ -96,18 +97,35 @@ impl TunPlane {
         Path { local: self.local, remote, framing: Framing::NonEspMarker }
     }
 
-    pub(crate) fn apply(&self, command: PlaneCommand) {
+    /// Carries out an order. A path along a stream leads to the stream's relay.
+    pub(crate) fn apply(&self, command: PlaneCommand, streams: &StreamTable) {
+        let peer = |path: Path| match path.framing {
+            Framing::Bare | Framing::NonEspMarker => Some(path.remote),
+            Framing::Stream => streams.relay_of(&path).map(|relay| relay.remote),
+        };
         match command {
             PlaneCommand::Install(sas) => self.plane.install(datapath::ChildSas {
                 inbound: sas.inbound,
                 outbound: sas.outbound,
                 send_now: sas.send_now,
-                peer: PeerAddress::Following(sas.path.remote),
+                peer: PeerAddress::Following(peer(sas.path).unwrap_or_else(|| self.nowhere())),
             }),
             PlaneCommand::SendOn(spi_in) => self.plane.send_on(spi_in),
             PlaneCommand::Remove(spi_in) => self.plane.remove(spi_in),
-            PlaneCommand::SetPath(spi_in, path) => self.plane.set_peer(spi_in, path.remote),
+            PlaneCommand::SetPath(spi_in, path) => {
+                self.plane.set_peer(spi_in, peer(path).unwrap_or_else(|| self.nowhere()));
+            }
         }
+    }
+
+    /// Where packets go whose stream has ended: to the discard port of this machine, where nobody listens.
+    fn nowhere(&self) -> SocketAddr {
+        const DISCARD: u16 = 9;
+        let loopback = match self.local {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        SocketAddr::new(loopback, DISCARD)
     }
 
     /// Sends an IKE message between the data plane's packets.

@@ -50,6 +50,7 @@ async fn it_says_when_it_is_ready_warns_against_production_and_stops_cleanly() {
     let ready: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(ready["pid"], running.0.id());
     assert_ne!(ready["nat"][0], "127.0.0.1:0");
+    assert_eq!(ready["tcp"], Value::Array(Vec::new()));
 
     let answer = control::send(&control, r#"{"command":"stop"}"#).await.unwrap();
     assert_eq!(answer, r#"{"ok":{}}"#);

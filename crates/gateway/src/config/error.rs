@@ -46,6 +46,9 @@ pub enum Inconsistency {
     /// RFC 7296 §2.16.
     #[error("clients.eap and clients.ca need identity.certificate and identity.key")]
     MethodNeedsCertificate,
+    /// TLS has no other way for a server to prove itself.
+    #[error("listen.tcp_tls needs identity.certificate and identity.key")]
+    TlsNeedsCertificate,
     /// No client could ever get in.
     #[error("nobody may connect; add clients.eap, clients.psk or clients.ca")]
     NoClients,

@@ -52,13 +52,24 @@ pub(super) struct ListenTable {
     pub(super) ike_port: u16,
     /// UDP port for IKE with the marker and for ESP.
     pub(super) nat_port: u16,
+    /// TCP ports for IKE and ESP in a stream (RFC 9329). Default: none.
+    pub(super) tcp_ports: Vec<u16>,
+    /// Whether such a stream may be wrapped in TLS.
+    pub(super) tcp_tls: bool,
     /// Unix socket for status and faults.
     pub(super) control: Option<PathBuf>,
 }
 
 impl Default for ListenTable {
     fn default() -> Self {
-        Self { addresses: Vec::new(), ike_port: 500, nat_port: 4500, control: None }
+        Self {
+            addresses: Vec::new(),
+            ike_port: 500,
+            nat_port: 4500,
+            tcp_ports: Vec::new(),
+            tcp_tls: false,
+            control: None,
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! addresses = ["198.51.100.10"]           # default: all
 //! ike_port = 500
 //! nat_port = 4500
+//! tcp_ports = [4500, 443]                 # default: none
+//! tcp_tls = true                          # clients may wrap a stream in TLS; needs the certificate
 //! control = "gateway.sock"                # default: none
 //!
 //! [identity]
@@ -103,6 +105,10 @@ pub struct Listen {
     pub ike_port: u16,
     /// UDP port with them. 0 lets the system choose.
     pub nat_port: u16,
+    /// TCP ports for IKE and ESP in a stream (RFC 9329). 0 lets the system choose.
+    pub tcp_ports: Vec<u16>,
+    /// Whether such a stream may be wrapped in TLS.
+    pub tcp_tls: bool,
     /// Where the control socket is to be.
     pub control: Option<PathBuf>,
 }

@@ -32,6 +32,9 @@ impl Resolver<'_> {
             return Err(self.inconsistent(Inconsistency::SamePort));
         }
         let credential = self.credential(&file.identity)?;
+        if listen.tcp_tls && matches!(credential, Credential::Psk) {
+            return Err(self.inconsistent(Inconsistency::TlsNeedsCertificate));
+        }
         let clients = self.clients(file.clients, &credential)?;
         let inner = self.inner(file.inner, &file.assign)?;
         Ok(GatewayConfig {
@@ -39,6 +42,8 @@ impl Resolver<'_> {
                 addresses: listen.addresses,
                 ike_port: listen.ike_port,
                 nat_port: listen.nat_port,
+                tcp_ports: listen.tcp_ports,
+                tcp_tls: listen.tcp_tls,
                 control: listen.control.map(|socket| self.beside(&socket)),
             },
             id: file.identity.id.0,

@@ -37,6 +37,7 @@ fn the_least_file_is_enough() {
     let config = accepted(LEAST);
     assert_eq!(config.id, Id::Fqdn("gateway.practice".into()));
     assert_eq!((config.listen.ike_port, config.listen.nat_port), (500, 4500));
+    assert!(config.listen.tcp_ports.is_empty(), "streams are a choice");
     assert!(matches!(config.credential, Credential::Psk));
     assert!(
         matches!(config.clients.psk.as_slice(), [(None, secret)] if secret.as_bytes() == b"correct horse")
@@ -55,6 +56,7 @@ fn every_table_is_taken() {
         addresses = ['127.0.0.1', '::1']
         ike_port = 10500
         nat_port = 14500
+        tcp_ports = [14500, 14443]
         control = 'gateway.sock'
         [assign]
         v4 = '10.77.1.0/24'
@@ -82,6 +84,7 @@ fn every_table_is_taken() {
         reject_child_rekey = 'TEMPORARY_FAILURE'"
     ));
     assert_eq!(config.listen.control.as_deref(), Some(Path::new("/nowhere/gateway.sock")));
+    assert_eq!((config.listen.tcp_ports.as_slice(), config.listen.tcp_tls), (&[14_500, 14_443][..], false));
     assert_eq!(config.assign.v4, Some(("10.77.1.1".parse().unwrap(), 254)));
     assert_eq!(config.assign.v6, Some(("fd77::1:1".parse().unwrap(), 65_535)));
     assert_eq!(config.assign.subnets, [("10.77.0.0".parse().unwrap(), 16)]);
@@ -154,6 +157,7 @@ fn what_does_not_go_together_is_refused() {
         assert_eq!(inconsistent(&format!("{LEAST}[inner]\n{key}")), problem);
     }
     assert_eq!(inconsistent(&format!("{LEAST}[listen]\nike_port = 4500")), Inconsistency::SamePort);
+    assert_eq!(inconsistent(&format!("{LEAST}[listen]\ntcp_tls = true")), Inconsistency::TlsNeedsCertificate);
 }
 
 #[test]

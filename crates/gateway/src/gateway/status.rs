@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_ipsec::esp::SaCounters;
-use evenkeel_ipsec::ike::{ChildSaInfo, Session, SessionId};
+use evenkeel_ipsec::ike::{ChildSaInfo, Framing, Session, SessionId};
 use serde::Serialize;
 
 use super::Gateway;
@@ -35,6 +35,8 @@ pub struct SessionStatus {
     pub session: u64,
     /// Who the client proved to be.
     pub peer: String,
+    /// What carries its messages: "udp", or "tcp" for a stream.
+    pub transport: &'static str,
     /// Where the client is.
     pub remote: String,
     /// Where the gateway is, as the client reaches it.
@@ -106,6 +108,10 @@ impl Gateway {
         Some(SessionStatus {
             session: id.0,
             peer: info.peer_id.to_string(),
+            transport: match info.path.framing {
+                Framing::Bare | Framing::NonEspMarker => "udp",
+                Framing::Stream => "tcp",
+            },
             remote: info.path.remote.to_string(),
             local: info.path.local.to_string(),
             spi_i: info.spi_i.to_string(),

@@ -4,6 +4,7 @@
 
 pub mod gateways;
 pub mod pki;
+pub mod streams;
 pub mod tunnel;
 
 use std::collections::VecDeque;

@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
 use super::ClientStack;
+use super::streams::ClientStream;
 
 /// Ends a test that would otherwise wait for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,8 +105,9 @@ pub struct TunnelClient {
     pub reauthentication_due: bool,
     children: BTreeMap<EspSpi, Child>,
     signing_key: Option<SigningKey>,
-    bare: UdpSocket,
-    encapsulated: UdpSocket,
+    /// `None` along a stream.
+    bare: Option<UdpSocket>,
+    encapsulated: Encapsulating,
     pub init_path: Path,
     pub nat_path: Path,
 }
@@ -115,6 +117,27 @@ impl TunnelClient {
     pub async fn connect(gateway: &Ready, config: ClientConfig, signing_key: Option<SigningKey>) -> Self {
         let (bare, init_path) = socket(gateway.ike[0], Framing::Bare).await;
         let (encapsulated, nat_path) = socket(gateway.nat[0], Framing::NonEspMarker).await;
+        Self::start(Some(bare), Encapsulating::Udp(encapsulated), init_path, nat_path, config, signing_key)
+    }
+
+    /// Starts to connect along a stream.
+    pub fn connect_along(
+        stream: ClientStream,
+        config: ClientConfig,
+        signing_key: Option<SigningKey>,
+    ) -> Self {
+        let path = stream.path;
+        Self::start(None, Encapsulating::Stream(stream), path, path, config, signing_key)
+    }
+
+    fn start(
+        bare: Option<UdpSocket>,
+        encapsulated: Encapsulating,
+        init_path: Path,
+        nat_path: Path,
+        config: ClientConfig,
+        signing_key: Option<SigningKey>,
+    ) -> Self {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).unwrap();
         let wall = UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
@@ -170,8 +193,18 @@ impl TunnelClient {
     /// The client's packets come from another port from here on, as behind a NAT that lost its mapping. The engine
     /// does not know.
     pub async fn lose_mapping(&mut self) {
-        let (socket, _) = socket(self.nat_path.remote, Framing::NonEspMarker).await;
-        self.encapsulated = socket;
+        self.lose_mapping_to(self.nat_path.remote).await;
+    }
+
+    /// The same with the gateway at another address.
+    pub async fn lose_mapping_to(&mut self, gateway: SocketAddr) {
+        let (socket, _) = socket(gateway, Framing::NonEspMarker).await;
+        self.encapsulated = Encapsulating::Udp(socket);
+    }
+
+    /// Everything goes along this stream from here on; one that was used before is closed.
+    pub fn move_to(&mut self, stream: ClientStream) {
+        self.encapsulated = Encapsulating::Stream(stream);
     }
 
     /// Inbound SPIs of the CHILD SAs, oldest first.
@@ -194,10 +227,10 @@ impl TunnelClient {
             let stack = self.stack.as_mut().and_then(|stack| stack.poll_delay(now)).map(|delay| now + delay);
             let due = session.into_iter().chain(stack).min().unwrap_or(now + PATIENCE);
             tokio::select! {
-                Ok(length) = self.bare.recv(&mut bare) => {
+                Ok(length) = receive(self.bare.as_ref(), &mut bare) => {
                     self.session.handle_datagram(self.init_path, &bare[..length], Instant::now());
                 }
-                Ok(length) = self.encapsulated.recv(&mut encapsulated) => {
+                Ok(length) = self.encapsulated.socket().recv(&mut encapsulated) => {
                     self.take(&mut encapsulated[..length]);
                 }
                 () = tokio::time::sleep_until(due.into()) => self.session.handle_timeout(Instant::now()),
@@ -229,9 +262,10 @@ impl TunnelClient {
             self.handle_event(event, now);
         }
         while let Some(transmit) = self.session.poll_transmit() {
-            let socket = match transmit.path.framing {
-                Framing::Bare => &self.bare,
-                Framing::NonEspMarker | Framing::Stream => &self.encapsulated,
+            let socket = match (transmit.path.framing, &self.bare) {
+                (Framing::Bare, Some(bare)) => bare,
+                (Framing::Bare, None) => continue,
+                (Framing::NonEspMarker | Framing::Stream, _) => self.encapsulated.socket(),
             };
             // A gateway that is gone shows as an ICMP error here; the engine finds out by itself.
             let _ = socket.send(&transmit.payload).await;
@@ -246,7 +280,7 @@ impl TunnelClient {
             let headroom = child.outbound.headroom();
             slot[headroom..headroom + packet.len()].copy_from_slice(&packet);
             if child.outbound.seal(&mut slot, packet.len()).is_ok() {
-                let _ = self.encapsulated.send(&slot).await;
+                let _ = self.encapsulated.socket().send(&slot).await;
             }
         }
     }
@@ -288,6 +322,28 @@ impl TunnelClient {
             | Event::PathChecked { .. }
             | Event::PathUnreachable { .. } => {}
         }
+    }
+}
+
+/// What carries everything but the first exchange.
+enum Encapsulating {
+    Udp(UdpSocket),
+    Stream(ClientStream),
+}
+
+impl Encapsulating {
+    fn socket(&self) -> &UdpSocket {
+        match self {
+            Self::Udp(socket) => socket,
+            Self::Stream(stream) => &stream.socket,
+        }
+    }
+}
+
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> std::io::Result<usize> {
+    match socket {
+        Some(socket) => socket.recv(buffer).await,
+        None => std::future::pending().await,
     }
 }
 
