@@ -175,6 +175,18 @@ pub enum Conflict {
     /// `[trust]` with a pre-shared key.
     #[error("with method \"psk\" the gateway proves itself by the same key; [trust] must be left out")]
     TrustWithPsk,
+    /// A TCP port with `fallback.tcp = false`.
+    #[error("fallback.tcp = false means that no TCP port is used")]
+    PortWithoutTcp,
+    /// `gateway_ports.tcp` and `fallback.tcp_ports`.
+    #[error("gateway_ports.tcp names the one TCP port already; allowed: either of the two")]
+    TwoTcpPorts,
+    /// An empty list.
+    #[error("no port at all; allowed: 1 to 8 ports, or fallback.tcp = false")]
+    NoTcpPort,
+    /// TLS, and port 443 is not among the ports.
+    #[error("fallback.tls wraps the stream to TCP port 443, which is not among the ports")]
+    TlsWithoutItsPort,
     /// Nobody is trusted.
     #[error("who may vouch for the gateway? [trust] needs ca = [\"FILE\"] or system = true")]
     TrustMissing,

@@ -49,6 +49,9 @@ pub(crate) struct ProfileFile {
     /// Captive portals, as hotels and cafes have them.
     #[serde(default)]
     pub(crate) portal: PortalFile,
+    /// What to do in networks that block UDP.
+    #[serde(default)]
+    pub(crate) fallback: FallbackFile,
 }
 
 /// Ports other than the standard ones.
@@ -58,7 +61,7 @@ pub(crate) struct PortsFile {
     /// A UDP port that takes IKE and ESP alike. Default: 500, then 4500.
     #[schemars(range(min = 1))]
     pub(crate) udp: Option<u16>,
-    /// The TCP port for encapsulation (RFC 9329). Default: 4500.
+    /// The one TCP port for encapsulation (RFC 9329), instead of `fallback.tcp_ports`.
     #[schemars(range(min = 1))]
     pub(crate) tcp: Option<u16>,
 }
@@ -170,4 +173,18 @@ pub(crate) struct PortalFile {
     /// The body that `url` answers with, instead of `expect_status`.
     #[schemars(length(min = 1, max = 1024))]
     pub(crate) expect_body: Option<String>,
+}
+
+/// What to do in networks that block UDP.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FallbackFile {
+    /// Carry IKE and ESP in TCP (RFC 9329) where UDP does not get through. Default: true.
+    pub(crate) tcp: Option<bool>,
+    /// The gateway's TCP ports, in the order of trial. Default: 4500, then 443.
+    #[schemars(length(min = 1, max = 8), inner(range(min = 1)))]
+    pub(crate) tcp_ports: Option<Vec<u16>>,
+    /// Wrap the stream to port 443 in TLS. Default: false.
+    #[serde(default)]
+    pub(crate) tls: bool,
 }

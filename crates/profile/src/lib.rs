@@ -38,7 +38,10 @@ pub use certificate::{Certificate, CertificateChain, CertificateError};
 pub use error::{Conflict, FileProblem, Place, Problem, ProfileError, Warning};
 pub use key::KeyError;
 pub use load::{ImportOptions, Loaded, load, parse_toml};
-pub use model::{Auth, EspOptions, GatewayPorts, IkeOptions, Method, Profile, Timers, Trust, Tunnel};
+pub use model::{
+    Auth, EspOptions, Fallback, GatewayPorts, IkeOptions, Method, PortsError, Profile, TcpPorts, Timers,
+    Trust, Tunnel,
+};
 pub use name::{NameError, ProfileName, is_invisible};
 pub use pkcs12::Pkcs12Error;
 pub use portal::{Portal, ProbeAnswer, ProbePage, ProbePageError};

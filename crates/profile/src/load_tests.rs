@@ -63,6 +63,8 @@ fn a_profile_survives_json_both_ways() {
             .replace("eap-mschapv2", "certificate")
             .replace("[trust]", "pkcs12 = \"alice-sesame.p12\"\nsecret = \"sesame\"\n[trust]"),
         "name = \"P\"\ngateway = \"gw\"\n[auth]\nmethod = \"psk\"\n[timers]\ndpd_s = 5\n".to_owned(),
+        format!("{LEAST}[fallback]\ntcp = false\n"),
+        format!("{LEAST}[fallback]\ntcp_ports = [443]\ntls = true\n"),
     ] {
         let profile = parse(&text).unwrap_or_else(|e| panic!("{e}")).profile;
         let json = serde_json::to_string(&profile).expect("serialises");
@@ -75,6 +77,15 @@ fn a_profile_that_trusts_nobody_does_not_even_deserialise() {
     let profile = parse(LEAST).unwrap_or_else(|e| panic!("{e}")).profile;
     let mut json = serde_json::to_value(&profile).expect("serialises");
     *json.pointer_mut("/auth/trust/ca").expect("there") = serde_json::json!([]);
+    assert!(serde_json::from_value::<Profile>(json).is_err());
+}
+
+#[test]
+fn a_profile_with_impossible_ports_does_not_deserialise_and_one_without_fallback_does() {
+    let profile = parse(LEAST).unwrap_or_else(|e| panic!("{e}")).profile;
+    let mut json = serde_json::to_value(&profile).expect("serialises");
+    assert!(json.get("fallback").is_none(), "what is default is not written: older documents are the same");
+    json["fallback"] = serde_json::json!({ "tcp": [443, 0] });
     assert!(serde_json::from_value::<Profile>(json).is_err());
 }
 
@@ -157,6 +168,47 @@ fn impossible_combinations_are_refused() {
         ("method = \"eap-mschapv2\"\nidentity = \"a\"\n", "who may vouch for the gateway?"),
     ] {
         let said = refusal(&format!("{base}{rest}"));
+        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn fallbacks_are_tried_on_the_ports_that_the_profile_names() {
+    let ports = |rest: &str| {
+        let loaded = parse(&format!("{LEAST}{rest}")).unwrap_or_else(|e| panic!("{e}"));
+        (loaded.profile.tcp_ports().to_vec(), loaded.profile.fallback.is_tls(443))
+    };
+    assert_eq!(ports(""), (vec![4500, 443], false));
+    assert_eq!(ports("[fallback]\n"), (vec![4500, 443], false));
+    assert_eq!(ports("[fallback]\ntcp = true\ntls = true\n"), (vec![4500, 443], true));
+    assert_eq!(ports("[fallback]\ntcp = false\n"), (vec![], false));
+    assert_eq!(ports("[fallback]\ntcp_ports = [443, 14500]\n"), (vec![443, 14_500], false));
+    assert_eq!(ports("[gateway_ports]\ntcp = 14500\n"), (vec![14_500], false));
+    assert_eq!(ports("[gateway_ports]\ntcp = 443\n[fallback]\ntls = true\n"), (vec![443], true));
+    assert_eq!(ports("[gateway_ports]\nudp = 14500\n"), (vec![4500, 443], false));
+}
+
+#[test]
+fn fallbacks_that_make_no_sense_are_refused() {
+    for (rest, expected) in [
+        ("[fallback]\ntcp = false\ntcp_ports = [4500]\n", "fallback.tcp_ports: fallback.tcp = false means"),
+        (
+            "[gateway_ports]\ntcp = 1\n[fallback]\ntcp = false\n",
+            "gateway_ports.tcp: fallback.tcp = false means",
+        ),
+        (
+            "[gateway_ports]\ntcp = 1\n[fallback]\ntcp_ports = [2]\n",
+            "fallback.tcp_ports: gateway_ports.tcp names",
+        ),
+        ("[fallback]\ntcp_ports = []\n", "fallback.tcp_ports: no port at all"),
+        ("[fallback]\ntcp_ports = [443, 0]\n", "fallback.tcp_ports: 0 is no port; allowed: 1 to 65535"),
+        ("[fallback]\ntcp_ports = [443, 443]\n", "fallback.tcp_ports: port 443 is named twice"),
+        ("[fallback]\ntcp_ports = [1,2,3,4,5,6,7,8,9]\n", "9 ports are too many; allowed: at most 8"),
+        ("[fallback]\ntcp_ports = [4500]\ntls = true\n", "fallback.tls: fallback.tls wraps"),
+        ("[fallback]\ntcp = false\ntls = true\n", "fallback.tls: fallback.tls wraps"),
+        ("[fallback]\nudp = true\n", "unknown key `udp`; allowed: tcp, tcp_ports, tls"),
+    ] {
+        let said = refusal(&format!("{LEAST}{rest}"));
         assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
     }
 }

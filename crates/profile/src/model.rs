@@ -41,12 +41,24 @@ pub struct Profile {
     /// Captive portals.
     #[serde(default, skip_serializing_if = "Portal::is_default")]
     pub portal: Portal,
+    /// What to do in networks that block UDP.
+    #[serde(default, skip_serializing_if = "Fallback::is_default")]
+    pub fallback: Fallback,
 }
 
 impl Profile {
     /// The authentication method.
     pub fn method(&self) -> Method {
         self.auth.method()
+    }
+
+    /// The gateway's TCP ports in the order of trial, whichever table of the file they come from. Empty: no TCP.
+    pub fn tcp_ports(&self) -> &[u16] {
+        match (self.fallback.tcp.as_slice(), &self.gateway_ports.tcp) {
+            ([], _) => &[],
+            (_, Some(only)) => std::slice::from_ref(only),
+            (ports, None) => ports,
+        }
     }
 
     /// Our IDi as far as the profile fixes it: `local_id`, else the EAP identity.
@@ -65,7 +77,7 @@ pub struct GatewayPorts {
     /// A UDP port that takes both IKE (with the non-ESP marker) and ESP. Without it: 500, then 4500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp: Option<u16>,
-    /// The TCP port for encapsulation (RFC 9329). Without it: 4500.
+    /// The one TCP port for encapsulation (RFC 9329). Without it: [`Fallback::tcp`] has the ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<u16>,
 }
@@ -73,6 +85,98 @@ pub struct GatewayPorts {
 impl GatewayPorts {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What to do in networks that block UDP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// TCP encapsulation (RFC 9329): the gateway's ports in the order of trial. Empty: never.
+    pub tcp: TcpPorts,
+    /// Wrap the stream to [`Fallback::TLS_PORT`] in TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+impl Fallback {
+    /// The port whose stream TLS may wrap: the one that networks take for the Web's.
+    pub const TLS_PORT: u16 = 443;
+
+    /// Whether the stream to this port is to be wrapped in TLS.
+    pub fn is_tls(&self, port: u16) -> bool {
+        self.tls && port == Self::TLS_PORT
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self { tcp: TcpPorts(TcpPorts::STANDARD.to_vec()), tls: false }
+    }
+}
+
+/// TCP ports in the order of trial: at most [`TcpPorts::MAX`], none of them 0, none twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u16>", into = "Vec<u16>")]
+pub struct TcpPorts(Vec<u16>);
+
+impl TcpPorts {
+    /// The port that is registered for it (RFC 9329 §11), then the one that hardly any network blocks.
+    pub const STANDARD: [u16; 2] = [4500, 443];
+    /// Each costs seconds to try.
+    pub const MAX: usize = 8;
+
+    /// No ports: never.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The ports.
+    pub fn as_slice(&self) -> &[u16] {
+        &self.0
+    }
+}
+
+/// Why a list of ports can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortsError {
+    /// Too long.
+    #[error("{0} ports are too many; allowed: at most {max}", max = TcpPorts::MAX)]
+    TooMany(usize),
+    /// Port 0 is none.
+    #[error("0 is no port; allowed: 1 to 65535")]
+    Zero,
+    /// The same port twice.
+    #[error("port {0} is named twice")]
+    Twice(u16),
+}
+
+impl TryFrom<Vec<u16>> for TcpPorts {
+    type Error = PortsError;
+
+    fn try_from(ports: Vec<u16>) -> Result<Self, PortsError> {
+        if ports.len() > Self::MAX {
+            return Err(PortsError::TooMany(ports.len()));
+        }
+        for (index, port) in ports.iter().enumerate() {
+            if *port == 0 {
+                return Err(PortsError::Zero);
+            }
+            if ports.iter().take(index).any(|earlier| earlier == port) {
+                return Err(PortsError::Twice(*port));
+            }
+        }
+        Ok(Self(ports))
+    }
+}
+
+impl From<TcpPorts> for Vec<u16> {
+    fn from(ports: TcpPorts) -> Self {
+        ports.0
     }
 }
 

@@ -3,12 +3,12 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::file::{AuthFile, PortalFile, ProfileFile, TimersFile, TrustFile};
+use crate::file::{AuthFile, FallbackFile, PortalFile, ProfileFile, TimersFile, TrustFile};
 use crate::key::read_private_key;
 use crate::{
-    Auth, Certificate, CertificateChain, Cidr, Conflict, EspOptions, FileProblem, GatewayPorts, Host,
-    IkeOptions, Method, Portal, ProbeAnswer, ProbePage, ProbePageError, Problem, Profile, Proposal, Secret,
-    Secrets, Timers, Trust, Tunnel, Warning, pkcs12,
+    Auth, Certificate, CertificateChain, Cidr, Conflict, EspOptions, Fallback, FileProblem, GatewayPorts,
+    Host, IkeOptions, Method, Portal, ProbeAnswer, ProbePage, ProbePageError, Problem, Profile, Proposal,
+    Secret, Secrets, TcpPorts, Timers, Trust, Tunnel, Warning, pkcs12,
 };
 
 /// Reads the file that a profile names so: resolved path, and contents or why not.
@@ -47,6 +47,7 @@ pub(crate) fn resolve(
             .map_err(|e: crate::IdentityError| fault("gateway", Problem::Value(e.to_string())))?,
     };
     let local_id = file.auth.local_id.clone();
+    let fallback = resolve_fallback(file.fallback, file.gateway_ports.tcp)?;
     let (auth, secrets) = resolve_auth(file.auth, file.trust, passphrase, read)?;
     let profile = Profile {
         name: file.name,
@@ -74,6 +75,7 @@ pub(crate) fn resolve(
             dpd_s: file.timers.dpd_s,
         },
         portal: resolve_portal(file.portal)?,
+        fallback,
     };
     Ok((profile, secrets, warnings))
 }
@@ -136,6 +138,35 @@ fn resolve_portal(file: PortalFile) -> Result<Portal, Fault> {
         }
     };
     Ok(Portal { detect: detect.unwrap_or(true), page })
+}
+
+/// Ports that nobody would try, and TLS on a port that is not tried, are mistakes.
+fn resolve_fallback(file: FallbackFile, only: Option<u16>) -> Result<Fallback, Fault> {
+    let conflict = |key: &str, conflict| Err(fault(key, Problem::Conflict(conflict)));
+    let tcp = file.tcp.unwrap_or(true);
+    match (tcp, only, &file.tcp_ports) {
+        (false, Some(_), _) => return conflict("gateway_ports.tcp", Conflict::PortWithoutTcp),
+        (false, None, Some(_)) => return conflict("fallback.tcp_ports", Conflict::PortWithoutTcp),
+        (true, Some(_), Some(_)) => return conflict("fallback.tcp_ports", Conflict::TwoTcpPorts),
+        (true, _, Some(ports)) if ports.is_empty() => {
+            return conflict("fallback.tcp_ports", Conflict::NoTcpPort);
+        }
+        (true | false, ..) => {}
+    }
+    let ports = match (tcp, only, file.tcp_ports) {
+        (false, ..) => TcpPorts::none(),
+        (true, Some(only), _) => ports(vec![only])?,
+        (true, None, Some(listed)) => ports(listed)?,
+        (true, None, None) => Fallback::default().tcp,
+    };
+    if file.tls && !ports.as_slice().contains(&Fallback::TLS_PORT) {
+        return conflict("fallback.tls", Conflict::TlsWithoutItsPort);
+    }
+    Ok(Fallback { tcp: ports, tls: file.tls })
+}
+
+fn ports(listed: Vec<u16>) -> Result<TcpPorts, Fault> {
+    TcpPorts::try_from(listed).map_err(|error| fault("fallback.tcp_ports", Problem::Value(error.to_string())))
 }
 
 /// Checks each entry of a list and blames the one at fault.

@@ -67,12 +67,10 @@ pub(crate) fn profile_details(details: &ProfileDetails, now: u64, canvas: Canvas
     let ProfileDetails { summary, profile, secret_stored } = details;
     let mut page = Page::new(canvas, "Certificate".len());
     page.heading("", BOLD, &plain(profile.name.as_str()));
-    let ports = [
-        profile.gateway_ports.udp.map(|p| format!(", UDP port {p}")),
-        profile.gateway_ports.tcp.map(|p| format!(", TCP port {p}")),
-    ];
+    let ports = [profile.gateway_ports.udp.map(|p| format!(", UDP port {p}"))];
     let ports: String = ports.into_iter().flatten().collect();
     page.field("Gateway", &format!("{}{ports}", plain(profile.gateway.as_str())));
+    page.field("Fallback", &fallback(profile));
     page.field("Must prove", &plain(profile.remote_id.as_str()));
     authentication(&mut page, profile, *secret_stored, now);
     tunnel(&mut page, profile);
@@ -81,6 +79,15 @@ pub(crate) fn profile_details(details: &ProfileDetails, now: u64, canvas: Canvas
         page.field("Standing", standing(summary));
     }
     page.finish()
+}
+
+/// What is tried where UDP does not get through.
+fn fallback(profile: &Profile) -> String {
+    let port = |port: &u16| format!("{port}{}", if profile.fallback.is_tls(*port) { " in TLS" } else { "" });
+    match profile.tcp_ports() {
+        [] => "none".to_owned(),
+        ports => format!("TCP {}", ports.iter().map(port).collect::<Vec<_>>().join(", then ")),
+    }
 }
 
 fn authentication(page: &mut Page, profile: &Profile, secret_stored: bool, now: u64) {

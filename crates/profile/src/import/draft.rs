@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Auth, Certificate, Cidr, EspOptions, GatewayPorts, Host, Identity, IkeOptions, Loaded, Portal, Problem,
-    Profile, ProfileError, ProfileName, Secrets, Timers, Trust, Tunnel, Warning,
+    Auth, Certificate, Cidr, EspOptions, Fallback, GatewayPorts, Host, Identity, IkeOptions, Loaded, Portal,
+    Problem, Profile, ProfileError, ProfileName, Secrets, Timers, Trust, Tunnel, Warning,
 };
 
 /// An import under way.
@@ -137,6 +137,7 @@ impl Draft {
             legacy,
             timers,
             portal: Portal::default(),
+            fallback: Fallback::default(),
         };
         Loaded { profile, secrets: self.secrets, warnings: self.warnings }
     }
