@@ -33,9 +33,14 @@ pub fn pair() -> io::Result<(UdpSocket, RelaySocket)> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let plane = UdpSocket::bind(loopback, &UdpOptions::default())?;
     let relay = RelaySocket::connect(loopback.ip(), plane.local_addr()?)?;
-    plane.connect(relay.local_addr()?)?;
-    discard_strangers(&plane)?;
+    close_to_strangers(&plane, &relay)?;
     Ok((plane, relay))
+}
+
+/// Connects the data plane's end to the relay's.
+fn close_to_strangers(plane: &UdpSocket, relay: &RelaySocket) -> io::Result<()> {
+    plane.connect(relay.local_addr()?)?;
+    discard_strangers(plane)
 }
 
 impl RelaySocket {
@@ -135,8 +140,7 @@ mod tests {
         let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let relay = RelaySocket::connect(Ipv4Addr::LOCALHOST.into(), plane.local_addr().unwrap()).unwrap();
         stranger.send_to(b"too early", plane.local_addr().unwrap()).unwrap();
-        plane.connect(relay.local_addr().unwrap()).unwrap();
-        discard_strangers(&plane).unwrap();
+        close_to_strangers(&plane, &relay).unwrap();
         relay.send_train(b"in time", 7).unwrap();
         assert_eq!(receive(&plane, 1).await, [b"in time"]);
     }
