@@ -15,12 +15,12 @@ pub const LARGEST_PATH_MTU: u16 = 1500;
 pub const SMALLEST_IPV4_PATH_MTU: u16 = 576;
 
 /// A size is taken to be lost for its size only when it went unanswered this often while a smaller probe of the same
-/// round was answered. Three, because a path that loses one packet in twenty each way loses two probes of one size in
-/// a hundred searches.
-pub const PROBES_BEFORE_TOO_LARGE: u8 = 3;
+/// round was answered. Four, because on a path that loses one packet in twenty each way, one size in a hundred is
+/// unanswered twice by chance. The value in use does not wait for it.
+pub const PROBES_BEFORE_TOO_LARGE: u8 = 4;
 
 /// The same, in a search that has lost a probe of a size that fits.
-pub const PROBES_BEFORE_TOO_LARGE_IF_LOSSY: u8 = 5;
+pub const PROBES_BEFORE_TOO_LARGE_IF_LOSSY: u8 = 6;
 
 /// From this many on the size in use gives way to the largest that was answered: being too small costs a little
 /// throughput, being too large costs everything.
@@ -154,6 +154,18 @@ pub const METHOD_FAILURES: u8 = 3;
 
 /// A method that contradicted itself this often is not believed.
 pub const CONTRADICTIONS: u8 = 2;
+
+/// Deaths of a mapping that were seen once and not again, until a method is not believed: more than lost packets make.
+pub const FLUKES: u8 = 8;
+
+/// A mapping that is lost again this soon after its lifetime was confirmed on the second flow is not like that flow,
+pub const LOST_AGAIN_WITHIN: Duration = Duration::from_secs(600);
+
+/// and the second flow is not believed beyond what the live one survived for this long.
+pub const CEILING_LIVES: Duration = Duration::from_secs(4 * 3600);
+
+/// Silences that killed a live mapping and are remembered until something proves otherwise.
+pub const SUSPICIONS: usize = 4;
 
 /// Checks that one silence may need: base, warm-up, verdict.
 pub const CHECKS_PER_SILENCE: u32 = 3;

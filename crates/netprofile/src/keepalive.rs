@@ -74,16 +74,25 @@ pub enum PortAssignment {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MappingHash(pub [u8; 20]);
 
+/// Names one action, so that a late report is not taken for another's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ActionId(pub u32);
+
 /// Something to do on the second flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Send the path check from the second socket, at once, and report to
     /// [`handle_check`](LifetimeSearch::handle_check). The socket sends nothing else.
-    CheckSecondSocket,
+    CheckSecondSocket {
+        /// To be given back with the report.
+        id: ActionId,
+    },
     /// Have something authenticated come in on a flow of its own after `silence` without any outbound packet on that
     /// flow, and report to [`handle_inbound_probe`](LifetimeSearch::handle_inbound_probe). The flow must have carried
     /// packets both ways for three seconds before the silence.
     ProbeInbound {
+        /// To be given back with the report.
+        id: ActionId,
         /// The silence.
         silence: Duration,
     },

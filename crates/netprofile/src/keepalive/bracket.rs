@@ -42,27 +42,38 @@ pub(super) enum Next {
 /// The observations of one method.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Bracket {
+    /// The longest silence that was survived.
     pub(super) lived: Option<Edge>,
+    /// The shortest that was not, seen however often.
     pub(super) died: Option<Edge>,
-    /// A death was reproduced.
+    /// The shortest that was not, seen often enough.
+    pub(super) confirmed: Option<Edge>,
+    /// A death was confirmed at some time.
     pub(super) reproduced: bool,
     contradictions: u8,
+    /// Deaths that were not seen again.
+    flukes: u8,
 }
 
 impl Bracket {
-    /// A bracket whose upper side is only suspected.
-    pub(super) fn suspected(died: Duration) -> Self {
-        Self { died: Some(Edge { asked: died, bound: died, times: 0 }), ..Self::default() }
+    /// Takes a death into account that was only inferred, unless something shorter is known already.
+    pub(super) fn suspect(&mut self, silence: Duration) {
+        let is_news = self.died.is_none_or(|died| silence < died.asked)
+            && self.lived.is_none_or(|lived| silence > lived.asked);
+        if is_news {
+            self.died = Some(Edge { asked: silence, bound: silence, times: 0 });
+        }
     }
 
     /// The mapping survived `asked`.
     pub(super) fn lives(&mut self, asked: Duration) {
-        if self.died.is_some_and(|died| asked >= died.asked) {
-            // A suspicion is refuted, a measurement contradicted.
-            if self.died.is_some_and(|died| died.times > 0) {
-                self.contradictions += 1;
-            }
-            self.died = None;
+        if self.confirmed.is_some_and(|confirmed| asked >= confirmed.asked) {
+            self.contradictions = self.contradictions.saturating_add(1);
+            self.confirmed = None;
+        }
+        if let Some(died) = self.died.filter(|died| asked >= died.asked) {
+            self.flukes = self.flukes.saturating_add(died.times.min(1));
+            self.died = self.confirmed;
         }
         match &mut self.lived {
             Some(lived) if lived.asked == asked => lived.times = lived.times.saturating_add(1),
@@ -74,20 +85,27 @@ impl Bracket {
     /// The mapping did not survive `asked`, which was at most `bound`.
     pub(super) fn dies(&mut self, asked: Duration, bound: Duration, rules: Rules) {
         if self.lived.is_some_and(|lived| lived.asked >= asked) {
-            self.contradictions += 1;
+            self.contradictions = self.contradictions.saturating_add(1);
             self.lived = None;
         }
         match &mut self.died {
-            Some(died) if died.asked == asked => died.times = died.times.saturating_add(1),
+            Some(died) if died.asked == asked => {
+                died.times = died.times.saturating_add(1);
+                died.bound = died.bound.max(bound);
+            }
             Some(died) if died.asked < asked => {}
             _ => self.died = Some(Edge { asked, bound, times: 1 }),
         }
-        self.reproduced |= self.died.is_some_and(|died| died.times >= rules.deaths);
+        if self.died.is_some_and(|died| died.times >= rules.deaths) {
+            self.confirmed = self.died;
+            self.reproduced = true;
+        }
     }
 
     /// Forgets deaths that a silence of `lived` on the live mapping refutes.
     pub(super) fn refute(&mut self, lived: Duration) {
-        self.died = self.died.filter(|died| died.asked > lived);
+        self.confirmed = self.confirmed.filter(|died| died.asked > lived);
+        self.died = self.died.filter(|died| died.asked > lived).or(self.confirmed);
     }
 
     pub(super) fn is_contradicted(&self) -> bool {
@@ -95,7 +113,7 @@ impl Bracket {
     }
 
     pub(super) fn next(&self, rules: Rules) -> Next {
-        if self.contradictions >= defaults::CONTRADICTIONS {
+        if self.contradictions >= defaults::CONTRADICTIONS || self.flukes >= defaults::FLUKES {
             return Next::Unreliable;
         }
         let Some(died) = self.died else {
@@ -176,9 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_death_that_cannot_be_repeated_is_dropped_and_twice_is_unreliable() {
+    fn a_death_that_cannot_be_repeated_is_dropped_and_confirmed_ones_that_live_are_unreliable() {
         let mut bracket = Bracket::default();
         for t in [30, 45] {
+            bracket.dies(seconds(t), seconds(t), HASH);
+            bracket.lives(seconds(t));
+        }
+        assert_eq!(bracket.next(HASH), Next::Try(seconds(60)), "single losses happen");
+        for t in [60, 90] {
+            bracket.dies(seconds(t), seconds(t), HASH);
             bracket.dies(seconds(t), seconds(t), HASH);
             bracket.lives(seconds(t));
         }
@@ -187,9 +211,21 @@ mod tests {
 
     #[test]
     fn a_suspicion_is_tested_first_and_dropped_without_complaint() {
-        let mut bracket = Bracket::suspected(seconds(20));
+        let mut bracket = Bracket::default();
+        bracket.suspect(seconds(20));
         assert_eq!(bracket.next(HASH), Next::Try(seconds(20)));
         bracket.lives(seconds(20));
         assert_eq!(bracket.next(HASH), Next::Try(seconds(30)));
+    }
+
+    #[test]
+    fn a_single_loss_below_a_confirmed_death_does_not_make_it_forgotten() {
+        let mut bracket = Bracket::default();
+        for _ in 0..2 {
+            bracket.dies(seconds(30), seconds(30), HASH);
+        }
+        bracket.dies(seconds(12), seconds(12), HASH);
+        bracket.lives(seconds(12));
+        assert_eq!(bracket.died.map(|died| (died.asked, died.times)), Some((seconds(30), 2)));
     }
 }

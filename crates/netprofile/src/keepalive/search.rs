@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::bracket::{Bracket, Next, Rules};
 use super::second_socket::{SecondSocket, Shown};
-use super::{Action, Check, Confidence, Config, InboundProbe, Learned, Method, PortAssignment, Spent};
+use super::{
+    Action, ActionId, Check, Confidence, Config, InboundProbe, Learned, Method, PortAssignment, Spent,
+};
 use crate::defaults;
 
 /// Both ends of the bracket are seen twice: one change may be another uplink or a restarted NAT, one equal hash the luck
@@ -23,8 +25,18 @@ pub struct LifetimeSearch {
     second: SecondSocket,
     listening: Option<Listening>,
     proven: Option<Proven>,
-    /// A silence that the live mapping did not survive, until something proves otherwise.
-    suspected: Option<Duration>,
+    /// Silences that a mapping did not survive, until something proves otherwise; shortest first.
+    suspected: Vec<Duration>,
+    /// What was proven when the live mapping was lost all the same, as when a keepalive did not reach the NAT.
+    doubted: Option<Proven>,
+    recall_misses: u8,
+    restored: Option<Instant>,
+    /// Not more than this, until then: the live mapping was lost at what the second flow survived, more than once.
+    ceiling: Option<(Duration, Instant)>,
+    /// The shortest silence that the live mapping was lost in: until more than the default is proven, the default is not
+    /// believed, even where that silence is survived at another time.
+    lost: Option<Duration>,
+    next_id: u32,
     ports: Option<PortAssignment>,
     quiet_from: Instant,
     /// Attempts in a row that a method did not work at all.
@@ -55,6 +67,7 @@ enum Stage {
 
 #[derive(Clone, Copy, Debug)]
 struct Listening {
+    id: ActionId,
     silence: Duration,
     since: Option<Instant>,
 }
@@ -103,7 +116,13 @@ impl LifetimeSearch {
             second: SecondSocket::new(),
             listening: None,
             proven: lower,
-            suspected: upper,
+            suspected: upper.into_iter().collect(),
+            doubted: None,
+            recall_misses: 0,
+            restored: None,
+            ceiling: None,
+            lost: None,
+            next_id: 0,
             ports: config.remembered.and_then(|known| known.ports),
             quiet_from: now + defaults::IDLE_BEFORE_SEARCH,
             hash_failures: 0,
@@ -125,7 +144,9 @@ impl LifetimeSearch {
     /// Send a keepalive when nothing was sent on the live path for this long. Changes with any `handle_*`.
     #[must_use]
     pub fn interval(&self) -> Duration {
-        self.unproven().max(self.share_of_proven()).max(defaults::SHORTEST_INTERVAL)
+        let found = self.unproven().max(self.share_of_proven());
+        let most = self.ceiling.map_or(found, |(ceiling, _)| ceiling);
+        found.min(most).max(defaults::SHORTEST_INTERVAL)
     }
 
     /// Everything that is known.
@@ -138,7 +159,7 @@ impl LifetimeSearch {
             lower: self.proven.map(|proven| proven.lower),
             upper: self.upper(),
             confidence: basis.map_or(Confidence::Low, |proven| proven.confidence),
-            method: basis.map(|proven| proven.method).or(self.suspected.map(|_| Method::Passive)),
+            method: basis.map(|proven| proven.method).or(self.suspected.first().map(|_| Method::Passive)),
             proven_at: self.proven.and_then(|proven| proven.at),
             ports: self.ports,
             settled: matches!(self.stage, Stage::Settled { .. }),
@@ -159,12 +180,14 @@ impl LifetimeSearch {
             listening.since = Some(now);
             self.this_hour.inbound_probes += 1;
             self.spent.inbound_probes = self.spent.inbound_probes.saturating_add(1);
-            return Some(Action::ProbeInbound { silence: listening.silence });
+            return Some(Action::ProbeInbound { id: listening.id, silence: listening.silence });
         }
-        if self.second.poll(now) {
+        let id = ActionId(self.next_id);
+        if self.second.poll(id, now) {
+            self.next_id = self.next_id.wrapping_add(1);
             self.this_hour.checks += 1;
             self.spent.checks = self.spent.checks.saturating_add(1);
-            return Some(Action::CheckSecondSocket);
+            return Some(Action::CheckSecondSocket { id });
         }
         None
     }
@@ -172,14 +195,14 @@ impl LifetimeSearch {
     /// When to call [`handle_timeout`](Self::handle_timeout), and then to poll for an action.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if let Some(Listening { silence, since }) = self.listening {
+        if let Some(Listening { silence, since, .. }) = self.listening {
             return since.map(|since| since + silence + defaults::INBOUND_TIMEOUT);
         }
         if let Some(due) = self.second.due() {
             return Some(due);
         }
         match self.stage {
-            Stage::Settled { until } => Some(until),
+            Stage::Settled { until } => Some(self.ceiling.map_or(until, |(_, ends)| until.min(ends))),
             Stage::Recall | Stage::Hash | Stage::Confirm | Stage::Inbound => {
                 Some(if self.is_spent() { self.hour_from + HOUR } else { self.quiet_from })
             }
@@ -192,21 +215,25 @@ impl LifetimeSearch {
             self.hour_from = now;
             self.this_hour = Spent::default();
         }
-        if self.second.is_overdue(now) {
-            self.handle_check(Check::Unreachable, now);
+        if let Some(id) = self.second.awaits()
+            && self.second.is_overdue(now)
+        {
+            self.handle_check(id, Check::Unreachable, now);
         }
-        if let Some(Listening { silence, since: Some(since) }) = self.listening
+        if let Some(Listening { id, silence, since: Some(since) }) = self.listening
             && now >= since + silence + defaults::INBOUND_TIMEOUT
         {
-            self.handle_inbound_probe(InboundProbe::Unavailable, now);
+            self.handle_inbound_probe(id, InboundProbe::Unavailable, now);
         }
+        self.ceiling = self.ceiling.filter(|&(_, until)| now < until);
         if let Stage::Settled { until } = self.stage
             && now >= until
         {
-            self.suspected = self.upper();
+            self.keep_suspicions();
             if !self.config.second_socket && !self.config.inbound_probe {
                 // Nothing can ever test the suspicion, and it may have been a lost keepalive.
-                self.suspected = None;
+                self.suspected.clear();
+                self.lost = None;
             }
             self.begin_search();
         }
@@ -218,8 +245,11 @@ impl LifetimeSearch {
         self.quiet_from = now + defaults::IDLE_BEFORE_SEARCH;
     }
 
-    /// [`Action::CheckSecondSocket`] has ended.
-    pub fn handle_check(&mut self, check: Check, now: Instant) {
+    /// [`Action::CheckSecondSocket`] has ended. Reports that are not awaited (any more) are ignored.
+    pub fn handle_check(&mut self, id: ActionId, check: Check, now: Instant) {
+        if self.second.awaits() != Some(id) {
+            return;
+        }
         match check {
             Check::Unreachable => {
                 self.second.reset();
@@ -245,9 +275,11 @@ impl LifetimeSearch {
         self.proceed(now);
     }
 
-    /// [`Action::ProbeInbound`] has ended.
-    pub fn handle_inbound_probe(&mut self, outcome: InboundProbe, now: Instant) {
-        let Some(Listening { silence, .. }) = self.listening.take() else { return };
+    /// [`Action::ProbeInbound`] has ended. Reports that are not awaited (any more) are ignored.
+    pub fn handle_inbound_probe(&mut self, id: ActionId, outcome: InboundProbe, now: Instant) {
+        let Some(Listening { silence, .. }) = self.listening.take_if(|listening| listening.id == id) else {
+            return;
+        };
         match outcome {
             InboundProbe::Unavailable => self.inbound_failures = self.inbound_failures.saturating_add(1),
             InboundProbe::Arrived => {
@@ -258,8 +290,13 @@ impl LifetimeSearch {
             InboundProbe::Lost => {
                 self.inbound_failures = 0;
                 self.inbound.dies(silence, silence, BY_INBOUND);
-                let times = self.inbound.died.map_or(0, |died| died.times);
-                if times >= BY_INBOUND.deaths {
+                if self.stage == Stage::Recall {
+                    self.recall_misses += 1;
+                    if self.recall_misses >= BY_INBOUND.deaths {
+                        self.doubt(silence);
+                    }
+                }
+                if self.inbound.confirmed.is_some_and(|confirmed| confirmed.asked <= silence) {
                     self.doubt(silence);
                     if self.hash.lived.is_some_and(|lived| lived.asked >= silence) {
                         self.ports = Some(PortAssignment::Preserving);
@@ -283,11 +320,27 @@ impl LifetimeSearch {
     /// restarted, another uplink) is no evidence about lifetimes.
     pub fn handle_mapping_lost(&mut self, idle: Duration, now: Instant) {
         if idle >= defaults::SHORTEST_SILENCE {
-            self.suspected = Some(self.suspected.map_or(idle, |known| known.min(idle)));
+            if self.restored.is_some_and(|at| now < at + defaults::LOST_AGAIN_WITHIN) {
+                // The second flow lives where the live one dies: this NAT treats them differently.
+                let ceiling = self.ceiling.map_or(idle, |(ceiling, _)| ceiling.min(idle));
+                let ceiling = ceiling * defaults::KEEP_PERCENT / 100;
+                self.ceiling = Some((ceiling, now + defaults::CEILING_LIVES));
+            }
+            let before = self.proven.or(self.doubted);
+            self.keep_suspicions();
+            self.suspect(idle);
+            self.lost = Some(self.lost.map_or(idle, |known| known.min(idle)));
             self.doubt(idle);
             self.gave_up = 0;
             self.begin_search();
             self.unsettled = true;
+            // A keepalive that was lost looks just so: what was proven is tried again on the second flow first.
+            self.doubted = before.filter(|before| {
+                before.lower >= idle && (self.config.second_socket || self.config.inbound_probe)
+            });
+            if self.doubted.is_some() {
+                self.stage = Stage::Recall;
+            }
         }
         self.second.reset();
         self.proceed(now);
@@ -295,8 +348,8 @@ impl LifetimeSearch {
 
     /// The interval without any proof.
     fn unproven(&self) -> Duration {
-        self.upper().map_or(defaults::FIRST_INTERVAL, |upper| {
-            defaults::FIRST_INTERVAL.min(upper * defaults::SHRINK_PERCENT / 100)
+        self.upper().into_iter().chain(self.lost).min().map_or(defaults::FIRST_INTERVAL, |shortest| {
+            defaults::FIRST_INTERVAL.min(shortest * defaults::SHRINK_PERCENT / 100)
         })
     }
 
@@ -305,14 +358,15 @@ impl LifetimeSearch {
     }
 
     fn begin_search(&mut self) {
-        let bracket = self.suspected.map_or_else(Bracket::default, Bracket::suspected);
-        self.hash = bracket;
-        self.inbound = bracket;
+        self.hash = Bracket::default();
+        self.inbound = Bracket::default();
         self.second.reset();
         self.listening = None;
         self.hash_failures = 0;
         self.inbound_failures = 0;
         self.unsettled = false;
+        self.doubted = None;
+        self.recall_misses = 0;
         self.stage = Stage::Hash;
     }
 
@@ -328,19 +382,42 @@ impl LifetimeSearch {
 
     /// The shortest silence that is known, or suspected, to kill a mapping.
     fn upper(&self) -> Option<Duration> {
+        // A changed hash is a sign at once, a packet that did not come may have been lost.
         let by_hash = self.hash.died.filter(|died| died.times > 0);
-        let by_inbound = self.inbound.died.filter(|died| died.times >= BY_INBOUND.deaths);
-        let measured = [by_hash, by_inbound].into_iter().flatten().map(|died| died.bound);
-        measured.chain(self.suspected).min()
+        let measured = [by_hash, self.hash.confirmed, self.inbound.confirmed];
+        measured.into_iter().flatten().map(|died| died.bound).chain(self.suspected.first().copied()).min()
+    }
+
+    fn suspect(&mut self, silence: Duration) {
+        if !self.suspected.contains(&silence) {
+            self.suspected.push(silence);
+            self.suspected.sort_unstable();
+            self.suspected.truncate(defaults::SUSPICIONS);
+        }
+    }
+
+    /// Before a new search: what the last one measured to be deadly is tested first, and believed until then.
+    fn keep_suspicions(&mut self) {
+        for died in [self.hash.confirmed, self.inbound.confirmed].into_iter().flatten() {
+            self.suspect(died.bound);
+        }
     }
 
     /// A mapping did not survive `silence`: what claims otherwise is dropped at once.
     fn doubt(&mut self, silence: Duration) {
         self.proven = self.proven.filter(|proven| proven.lower < silence);
+        self.doubted = self.doubted.filter(|doubted| doubted.lower < silence);
+    }
+
+    fn prove(&mut self, proven: Proven) {
+        self.proven = Some(proven);
+        if self.share_of_proven() >= defaults::FIRST_INTERVAL {
+            self.lost = None;
+        }
     }
 
     fn prove_by_inbound(&mut self, silence: Duration, now: Instant) {
-        self.suspected = self.suspected.filter(|&suspected| suspected > silence);
+        self.suspected.retain(|&suspected| suspected > silence);
         self.hash.refute(silence);
         self.inbound.refute(silence);
         if self.proven.is_none_or(|proven| proven.lower <= silence) {
@@ -352,7 +429,7 @@ impl LifetimeSearch {
                 }
             });
             let method = Method::InboundAfterSilence;
-            self.proven = Some(Proven { lower: silence, method, confidence, at: Some(now) });
+            self.prove(Proven { lower: silence, method, confidence, at: Some(now) });
         }
     }
 
@@ -368,17 +445,28 @@ impl LifetimeSearch {
             if self.second.is_busy() || self.listening.is_some() {
                 return;
             }
+            for bracket in [&mut self.hash, &mut self.inbound] {
+                // The shortest one first; once it has been survived, the next.
+                let lived = bracket.lived.map_or(Duration::ZERO, |lived| lived.asked);
+                if let Some(&suspected) = self.suspected.iter().find(|&&suspected| suspected > lived) {
+                    bracket.suspect(suspected);
+                }
+            }
             let may_begin = now >= self.quiet_from && !self.is_spent();
             match self.step() {
                 Step::ByHash(silence) if may_begin => self.second.begin(silence, now),
                 Step::ByInbound(silence) if may_begin => {
-                    self.listening = Some(Listening { silence, since: None });
+                    self.listening = Some(Listening { id: ActionId(self.next_id), silence, since: None });
+                    self.next_id = self.next_id.wrapping_add(1);
                 }
                 Step::ByHash(_) | Step::ByInbound(_) | Step::Rest => return,
                 Step::Enter(stage) => self.stage = stage,
                 Step::Accept { lower, method, confidence } => {
-                    self.suspected = self.suspected.filter(|&suspected| suspected > lower);
-                    self.proven = Some(Proven { lower, method, confidence, at: Some(now) });
+                    self.suspected.retain(|&suspected| suspected > lower);
+                    if self.doubted.take().is_some() {
+                        self.restored = Some(now);
+                    }
+                    self.prove(Proven { lower, method, confidence, at: Some(now) });
                     let pause = self.recheck_after();
                     self.settle(pause, now);
                 }
@@ -436,7 +524,7 @@ impl LifetimeSearch {
     }
 
     fn recall(&self) -> Step {
-        let Some(proven) = self.proven else { return Step::Enter(Stage::Hash) };
+        let Some(proven) = self.doubted.or(self.proven) else { return Step::Enter(Stage::Hash) };
         let lived = |bracket: &Bracket| bracket.lived.is_some_and(|lived| lived.asked >= proven.lower);
         let Proven { lower, method, confidence, .. } = proven;
         // A hash can vouch only for what a hash has found.
@@ -446,6 +534,8 @@ impl LifetimeSearch {
             Step::ByHash(lower)
         } else if self.inbound_works() {
             Step::ByInbound(lower)
+        } else if self.doubted.is_some() {
+            Step::Enter(Stage::Hash)
         } else {
             Step::Keep
         }
@@ -473,8 +563,7 @@ impl LifetimeSearch {
             return Step::Enter(Stage::Hash);
         };
         let lived = self.inbound.lived.is_some_and(|lived| lived.asked >= found);
-        let died =
-            self.inbound.died.is_some_and(|died| died.asked <= found && died.times >= BY_INBOUND.deaths);
+        let died = self.inbound.confirmed.is_some_and(|died| died.asked <= found);
         if lived {
             Step::Accept { lower: found, method: Method::InboundAfterSilence, confidence: Confidence::High }
         } else if died {

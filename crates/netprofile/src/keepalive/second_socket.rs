@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::MappingHash;
+use super::{ActionId, MappingHash};
 use crate::defaults;
 
 /// The second socket's mapping, and the silence that is being tried on it.
@@ -18,7 +18,7 @@ enum State {
     /// Nothing is known of the mapping.
     Cold,
     /// A check is out.
-    Asked { sent: Instant, of: Asked },
+    Asked { id: ActionId, sent: Instant, of: Asked },
     /// The mapping is new.
     New { hash: MappingHash, heard: Instant },
     /// The mapping was used twice. `sent` and `heard` are the last check's.
@@ -81,13 +81,21 @@ impl SecondSocket {
         })
     }
 
+    /// The check whose answer is awaited.
+    pub(super) fn awaits(&self) -> Option<ActionId> {
+        match self.state {
+            State::Asked { id, .. } => Some(id),
+            State::Cold | State::New { .. } | State::Warm { .. } => None,
+        }
+    }
+
     /// Whether the answer to a check is overdue.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         matches!(self.state, State::Asked { sent, .. } if now >= sent + defaults::CHECK_TIMEOUT)
     }
 
     /// Sends the check that is due, if one is.
-    pub(super) fn poll(&mut self, now: Instant) -> bool {
+    pub(super) fn poll(&mut self, id: ActionId, now: Instant) -> bool {
         let Some((silence, _)) = self.silence.filter(|_| self.due().is_some_and(|due| due <= now)) else {
             return false;
         };
@@ -97,13 +105,13 @@ impl SecondSocket {
             State::New { hash, .. } => Asked::Again { hash },
             State::Warm { hash, sent, heard } => Asked::Verdict { hash, silence, sent, heard },
         };
-        self.state = State::Asked { sent: now, of };
+        self.state = State::Asked { id, sent: now, of };
         true
     }
 
     /// The gateway answered.
     pub(super) fn answer(&mut self, seen: MappingHash, now: Instant) -> Shown {
-        let State::Asked { sent, of } = self.state else { return Shown::Nothing };
+        let State::Asked { sent, of, .. } = self.state else { return Shown::Nothing };
         self.state = State::New { hash: seen, heard: now };
         match of {
             Asked::Base => Shown::Nothing,

@@ -34,6 +34,8 @@ pub struct PmtuSearch {
     fallback: u16,
     /// Searches in a row in which nothing answered.
     unanswered: u32,
+    /// Whether anything has ever answered on this path.
+    answered: bool,
     rtt: Option<Duration>,
     spent: Spent,
     confirmed: Instant,
@@ -82,6 +84,7 @@ impl PmtuSearch {
             hint: remembered,
             fallback,
             unanswered: 0,
+            answered: false,
             rtt: config.rtt,
             spent: Spent::default(),
             confirmed: now,
@@ -142,6 +145,7 @@ impl PmtuSearch {
         }
         let Some((size, sent)) = self.open.remove(&id.number) else { return };
         self.rtt = Some(now.saturating_duration_since(sent));
+        self.answered = true;
         if self.proven.is_none_or(|proven| size > proven) {
             self.proven = Some(size);
             self.misses.retain(|&missed, _| missed > size);
@@ -305,7 +309,7 @@ impl PmtuSearch {
                 .clamp(defaults::LEAST_PROBE_TIMEOUT, defaults::MOST_PROBE_TIMEOUT),
             None => defaults::FIRST_PROBE_TIMEOUT,
         };
-        (once * (1 << self.silent_rounds.min(4))).min(defaults::MOST_PROBE_TIMEOUT)
+        (once * (1 << self.silent_rounds.saturating_sub(1).min(4))).min(defaults::MOST_PROBE_TIMEOUT)
     }
 
     fn end_round(&mut self, now: Instant) {
@@ -331,10 +335,13 @@ impl PmtuSearch {
         self.next_round(proven, now);
     }
 
-    /// Even the marker was not answered. Either nothing answers, or what was proven a moment ago no longer holds: ask
-    /// anew, about little.
+    /// Even the marker was not answered: it was lost, or nothing answers, or what was proven a moment ago no longer
+    /// holds. Repeat once, then ask anew, about little.
     fn silence(&mut self, now: Instant) {
         self.silent_rounds += 1;
+        if let (Some(proven), 1) = (self.proven, self.silent_rounds) {
+            return self.next_round(proven, now);
+        }
         self.proven = None;
         self.misses.clear();
         self.open.clear();
@@ -353,7 +360,10 @@ impl PmtuSearch {
             defaults::PROBES_BEFORE_TOO_LARGE
         };
         let refuted = |size: u16| self.misses.get(&size).is_some_and(|&missed| missed >= enough);
-        let confirmed = self.why == Why::Confirm && proven >= self.size && self.misses.is_empty();
+        let confirmed = self.why == Why::Confirm
+            && self.outcome != Outcome::Searching
+            && proven >= self.size
+            && self.misses.is_empty();
         if confirmed {
             return self.settle(self.outcome, now);
         }
@@ -379,10 +389,15 @@ impl PmtuSearch {
 
     fn settle(&mut self, outcome: Outcome, now: Instant) {
         self.round = None;
-        let measured_before = matches!(self.outcome, Outcome::Exact | Outcome::Coarse);
-        // A size that was measured stays measured when a later check finds nobody who answers.
-        if !(outcome == Outcome::Unanswered && measured_before) {
-            self.outcome = outcome;
+        let silent = outcome == Outcome::Unanswered;
+        match self.outcome {
+            // A size that was measured stays measured when a later check finds nobody who answers.
+            Outcome::Exact | Outcome::Coarse if silent => {}
+            // What was lowered or half measured on a path that did answer is kept too: nothing better is known.
+            Outcome::Searching if silent && self.answered => self.outcome = Outcome::Coarse,
+            Outcome::Searching | Outcome::Exact | Outcome::Coarse | Outcome::Unanswered => {
+                self.outcome = outcome;
+            }
         }
         // What a router said is kept until the raise timer ends (RFC 8201 §4), having nothing better.
         if self.outcome == Outcome::Unanswered && !matches!(self.why, Why::TooBig { .. }) {
@@ -395,17 +410,19 @@ impl PmtuSearch {
         if let Why::TooBig { before } = self.why {
             self.judge_alarm(self.size < before, now);
         }
-        self.unanswered =
-            if self.outcome == Outcome::Unanswered { self.unanswered.saturating_add(1) } else { 0 };
+        self.unanswered = if silent { self.unanswered.saturating_add(1) } else { 0 };
         // Confirmations come each second while packets flow: they must not put off the search for a larger size.
-        if self.why != Why::Confirm || self.raise_at.is_none() {
+        let unfinished = silent && self.outcome == Outcome::Coarse;
+        if self.why != Why::Confirm || self.raise_at.is_none() || unfinished {
             self.raise_at = self.raise_after().map(|pause| now + pause);
         }
         self.hint = None;
     }
 
     fn raise_after(&self) -> Option<Duration> {
-        if self.unanswered > 0 && !matches!(self.why, Why::TooBig { .. }) {
+        let only_a_router_knows =
+            self.outcome == Outcome::Unanswered && matches!(self.why, Why::TooBig { .. });
+        if self.unanswered > 0 && !only_a_router_knows {
             let pause = defaults::FIRST_UNANSWERED_RETRY * 4_u32.pow((self.unanswered - 1).min(4));
             return Some(pause.min(defaults::RAISE_AFTER));
         }

@@ -353,3 +353,22 @@ fn unknown_repeated_and_foreign_answers_are_ignored() {
     }
     assert_eq!(path.search.size(), 1280);
 }
+
+#[test]
+fn an_outage_in_the_middle_of_a_search_never_brings_the_first_guess_back() {
+    let mut path = Path::new(1500);
+    path.settle();
+    path.run_for(Duration::from_secs(2));
+    path.mtu = 700;
+    path.search.handle_traffic(path.now);
+    while path.search.size() > 700 {
+        assert!(path.step(path.now + Duration::from_secs(5)));
+    }
+    path.answers = false;
+    path.run_for(Duration::from_secs(5));
+    assert!(path.search.size() <= 700, "{}", path.search.size());
+    assert_eq!(path.search.outcome(), Outcome::Coarse);
+    path.answers = true;
+    path.run_for(Duration::from_secs(15));
+    assert_eq!((path.search.size(), path.search.outcome()), (700, Outcome::Exact));
+}

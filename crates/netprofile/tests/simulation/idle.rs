@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use evenkeel_netprofile::keepalive::{Action, Check, Config, InboundProbe, LifetimeSearch, MappingHash};
+use evenkeel_netprofile::keepalive::{
+    Action, ActionId, Check, Config, InboundProbe, LifetimeSearch, MappingHash,
+};
 
 use crate::nat::{Behaviour, Chain, Endpoint};
 use crate::rng::Rng;
@@ -18,7 +20,7 @@ pub(crate) struct Surroundings {
     pub(crate) rtt: Duration,
     /// Percent of packets that are lost beyond the NATs.
     pub(crate) loss: u64,
-    /// Percent of keepalives that never reach the first NAT.
+    /// Of a thousand keepalives, how many never reach the first NAT.
     pub(crate) lost_keepalives: u64,
     /// Pause between packets that the gateway's side sends by itself.
     pub(crate) inbound_every: Duration,
@@ -36,9 +38,9 @@ impl Default for Surroundings {
 }
 
 enum Pending {
-    Check { outcome: Check },
-    Inbound { outer: Endpoint },
-    Reported { outcome: InboundProbe },
+    Check { id: ActionId, outcome: Check },
+    Inbound { id: ActionId, outer: Endpoint },
+    Reported { id: ActionId, outcome: InboundProbe },
 }
 
 /// The world, with its clock.
@@ -133,7 +135,7 @@ impl Idle {
                 self.arrive(pending);
             } else if keepalive <= self.now {
                 self.keepalives += 1;
-                let lost = self.rng.chance(self.around.lost_keepalives);
+                let lost = self.rng.within(1, 1000) <= self.around.lost_keepalives;
                 self.send_live(lost);
             } else if self.check_live <= self.now {
                 self.check_the_live_mapping();
@@ -188,7 +190,7 @@ impl Idle {
     fn perform(&mut self, action: Action) {
         let now = self.now - self.start;
         match action {
-            Action::CheckSecondSocket => {
+            Action::CheckSecondSocket { id } => {
                 // The owner repeats after one second; the NATs see every repetition.
                 for attempt in 0..4_u64 {
                     let sent = Duration::from_secs(attempt);
@@ -197,14 +199,15 @@ impl Idle {
                         let hash = MappingHash(hash(seen));
                         let back = sent + self.around.rtt;
                         self.nats.inbound(seen, GATEWAY, now + back);
-                        self.pending.push((self.now + back, Pending::Check { outcome: Check::Seen(hash) }));
+                        self.pending
+                            .push((self.now + back, Pending::Check { id, outcome: Check::Seen(hash) }));
                         return;
                     }
                 }
                 let at = self.now + Duration::from_secs(8);
-                self.pending.push((at, Pending::Check { outcome: Check::Unreachable }));
+                self.pending.push((at, Pending::Check { id, outcome: Check::Unreachable }));
             }
-            Action::ProbeInbound { silence } => {
+            Action::ProbeInbound { id, silence } => {
                 self.flows += 1;
                 let inner_port = 50_000 + self.flows % 10_000;
                 let inner = (LIVE.0, inner_port);
@@ -215,20 +218,20 @@ impl Idle {
                 }
                 let outer = self.nats.outbound(inner, GATEWAY, now + established + self.around.rtt);
                 let at = self.now + established + self.around.rtt * 2 + silence;
-                self.pending.push((at, Pending::Inbound { outer }));
+                self.pending.push((at, Pending::Inbound { id, outer }));
             }
         }
     }
 
     fn arrive(&mut self, pending: Pending) {
         match pending {
-            Pending::Check { outcome } => self.search.handle_check(outcome, self.now),
-            Pending::Reported { outcome } => self.search.handle_inbound_probe(outcome, self.now),
-            Pending::Inbound { outer } => {
+            Pending::Check { id, outcome } => self.search.handle_check(id, outcome, self.now),
+            Pending::Reported { id, outcome } => self.search.handle_inbound_probe(id, outcome, self.now),
+            Pending::Inbound { id, outer } => {
                 let arrived = !self.lost() && self.nats.inbound(outer, GATEWAY, self.now - self.start);
                 let outcome = if arrived { InboundProbe::Arrived } else { InboundProbe::Lost };
                 let wait = if arrived { Duration::ZERO } else { Duration::from_secs(5) };
-                self.pending.push((self.now + wait, Pending::Reported { outcome }));
+                self.pending.push((self.now + wait, Pending::Reported { id, outcome }));
             }
         }
     }

@@ -165,7 +165,7 @@ fn a_lifetime_that_shrinks_under_a_learned_interval_is_learned_anew() {
         idle.run_until(defaults::LEARNING_TIME, |_| {});
         assert_learned(&idle);
         idle.nats.0[0].behaviour.lifetime = (Duration::from_secs(45), Duration::from_secs(45));
-        idle.run_until(defaults::LEARNING_TIME * 2, |_| {});
+        idle.run_until(defaults::LEARNING_TIME * 3, |_| {});
         assert_learned(&idle);
     }
 }
@@ -232,7 +232,8 @@ fn a_short_lifetime_that_nothing_but_a_loss_has_shown_is_not_lost_again_on_the_n
 fn a_nat_that_changes_its_mind_each_minute_is_never_pinned() {
     for ports in [Ports::Random, Ports::Preserving] {
         let around = Surroundings { inbound_every: Duration::from_secs(20), ..Surroundings::default() };
-        let mut idle = Idle::new(&[Behaviour::plain(120, ports)], around, BOTH_METHODS, 2);
+        let nat = Behaviour { refresh: Refresh::Outbound, ..Behaviour::plain(120, ports) };
+        let mut idle = Idle::new(&[nat], around, BOTH_METHODS, 2);
         for minute in 1..=240_u64 {
             let lifetime = Duration::from_secs(if minute % 2 == 0 { 25 } else { 120 });
             idle.nats.0[0].behaviour.lifetime = (lifetime, lifetime);

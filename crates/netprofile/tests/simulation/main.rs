@@ -5,4 +5,6 @@
 mod idle;
 mod keepalive;
 mod nat;
+mod networks;
+mod path;
 mod rng;

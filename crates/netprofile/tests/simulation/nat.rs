@@ -64,7 +64,7 @@ struct Mapping {
     outer_port: u16,
     born: Duration,
     expires: Duration,
-    established: bool,
+    replied: bool,
     sent_to: BTreeSet<Endpoint>,
 }
 
@@ -107,11 +107,12 @@ impl Nat {
             outer_port: if ports == Ports::Preserving { inner.1 } else { random },
             born: now,
             expires: now,
-            established: false,
+            replied: false,
             sent_to: BTreeSet::new(),
         });
         mapping.sent_to.insert(remote);
-        let lifetime = young.filter(|_| !mapping.established).unwrap_or(lifetime);
+        let established = mapping.replied && now >= mapping.born + Duration::from_secs(2);
+        let lifetime = young.filter(|_| !established).unwrap_or(lifetime);
         mapping.expires = mapping.expires.max(now + lifetime);
         (self.address, mapping.outer_port)
     }
@@ -119,7 +120,7 @@ impl Nat {
     fn inbound(&mut self, outer_port: u16, remote: Endpoint, now: Duration) -> Option<Endpoint> {
         self.mappings.retain(|_, mapping| mapping.expires > now);
         let lifetime = self.draw_lifetime();
-        let Behaviour { filtering, refresh, .. } = self.behaviour;
+        let Behaviour { filtering, refresh, young, .. } = self.behaviour;
         let mapping = self.mappings.values_mut().find(|mapping| {
             mapping.outer_port == outer_port
                 && (filtering == Depends::EndpointIndependent
@@ -128,10 +129,9 @@ impl Nat {
                         .iter()
                         .any(|&known| relevant(filtering, known) == relevant(filtering, remote)))
         })?;
-        if now >= mapping.born + Duration::from_secs(2) {
-            mapping.established = true;
-        }
-        if refresh == Refresh::Both && (mapping.established || self.behaviour.young.is_none()) {
+        mapping.replied = true;
+        let established = now >= mapping.born + Duration::from_secs(2);
+        if refresh == Refresh::Both && (established || young.is_none()) {
             mapping.expires = mapping.expires.max(now + lifetime);
         }
         Some(mapping.inner)
