@@ -205,7 +205,7 @@ impl PmtuSearch {
         if self.outcome == Outcome::Unanswered && self.round.is_none() {
             if now >= self.alarm_from {
                 self.alarm_from = now + defaults::CONFIRM_EVERY;
-                self.size = self.smaller_guess();
+                self.size = self.smaller().unwrap_or(self.size);
             }
         } else {
             self.confirm_soon(now);
@@ -278,9 +278,12 @@ impl PmtuSearch {
         }
     }
 
-    /// The size in use, and the marker that tells a lost size from a lost path.
+    /// The size in use, and two markers that tell a lost size from a lost path: two, because one may be lost itself, and
+    /// seconds count in a black hole.
     fn still_fits(&self) -> Vec<u16> {
-        vec![self.size, self.grid.least()]
+        let mut sizes = vec![self.size, self.grid.least()];
+        sizes.extend(self.smaller());
+        sizes
     }
 
     /// A size and the next larger one: if the one is answered and the other is not, the search is all but over.
@@ -442,8 +445,8 @@ impl PmtuSearch {
         }
     }
 
-    fn smaller_guess(&self) -> u16 {
-        let common = self.grid.common(self.ceiling);
-        common.into_iter().rev().find(|&size| size < self.size).unwrap_or(self.size)
+    /// The next smaller common size.
+    fn smaller(&self) -> Option<u16> {
+        self.grid.common(self.ceiling).into_iter().rev().find(|&size| size < self.size)
     }
 }

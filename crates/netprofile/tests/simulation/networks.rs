@@ -133,7 +133,7 @@ pub(crate) fn path(seed: u64) -> path::Behaviour {
         uplink,
         downlink,
         icmp: rng.chance(50),
-        loss: if rng.chance(50) { 0 } else { rng.within(1, 5) },
+        loss: if rng.chance(50) { 0 } else { rng.within(1, 3) },
         rtt,
         jitter: if rng.chance(50) { Duration::ZERO } else { rtt / 4 },
         answers: rng.chance(95),
