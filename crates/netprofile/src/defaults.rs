@@ -37,8 +37,9 @@ pub const PROBES_PER_SEARCH: u32 = 120;
 /// Bytes on the path of one search in one direction.
 pub const BYTES_PER_SEARCH: u64 = 128_000;
 
-/// Rounds in which nothing at all was answered before nothing is taken to answer.
-pub const SILENT_ROUNDS: u32 = 3;
+/// Rounds in a row in which nothing at all was answered before nothing is taken to answer. Four, because on a path
+/// that only the smallest probe fits through, that one alone must not be lost each time.
+pub const SILENT_ROUNDS: u32 = 4;
 
 /// Where nothing answered, this is the first pause before two probes ask again; it quadruples up to [`RAISE_AFTER`]. A path
 /// that was not usable yet is soon found out, a responder that does not exist costs little.

@@ -20,6 +20,8 @@ pub struct PmtuSearch {
     round: Option<Round>,
     /// The largest size that was answered since this search began.
     proven: Option<u16>,
+    /// The same from before an outage.
+    last_proven: Option<u16>,
     /// How many rounds left each size above `proven` unanswered.
     misses: BTreeMap<u16, u8>,
     /// Whether this search lost a probe of a size that fits.
@@ -76,6 +78,7 @@ impl PmtuSearch {
             why: Why::Start,
             round: None,
             proven: None,
+            last_proven: None,
             misses: BTreeMap::new(),
             lossy: false,
             open: BTreeMap::new(),
@@ -246,6 +249,7 @@ impl PmtuSearch {
     fn begin(&mut self, why: Why, now: Instant) {
         self.why = why;
         self.proven = None;
+        self.last_proven = None;
         self.misses.clear();
         self.lossy = false;
         self.open.clear();
@@ -342,6 +346,7 @@ impl PmtuSearch {
     /// holds. Repeat once, then ask anew, about little.
     fn silence(&mut self, now: Instant) {
         self.silent_rounds += 1;
+        self.last_proven = self.proven.or(self.last_proven);
         if let (Some(proven), 1) = (self.proven, self.silent_rounds) {
             return self.next_round(proven, now);
         }
@@ -397,7 +402,10 @@ impl PmtuSearch {
             // A size that was measured stays measured when a later check finds nobody who answers.
             Outcome::Exact | Outcome::Coarse if silent => {}
             // What was lowered or half measured on a path that did answer is kept too: nothing better is known.
-            Outcome::Searching if silent && self.answered => self.outcome = Outcome::Coarse,
+            Outcome::Searching if silent && self.answered => {
+                self.outcome = Outcome::Coarse;
+                self.size = self.last_proven.map_or(self.size, |proven| proven.min(self.size));
+            }
             Outcome::Searching | Outcome::Exact | Outcome::Coarse | Outcome::Unanswered => {
                 self.outcome = outcome;
             }
