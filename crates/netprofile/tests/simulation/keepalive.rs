@@ -7,17 +7,12 @@ use evenkeel_netprofile::keepalive::{Confidence, Config, Method, PortAssignment,
 
 use crate::idle::{Idle, Surroundings};
 use crate::nat::{Behaviour, Depends, Ports, Refresh};
+use crate::table::{BOTH_METHODS, HASH_ALONE, LIFETIMES};
 
-pub(crate) const BOTH_METHODS: Config =
-    Config { second_socket: true, inbound_probe: true, trust_hash_alone: false, remembered: None };
-pub(crate) const HASH_ALONE: Config =
-    Config { second_socket: true, inbound_probe: false, trust_hash_alone: true, remembered: None };
 const INBOUND_ALONE: Config =
     Config { second_socket: false, inbound_probe: true, trust_hash_alone: false, remembered: None };
 const NOTHING: Config =
     Config { second_socket: false, inbound_probe: false, trust_hash_alone: false, remembered: None };
-
-const LIFETIMES: [u64; 7] = [10, 20, 30, 45, 60, 120, 300];
 
 /// Runs for the stated learning time. What is proven must never pass the lifetime.
 fn learn(behaviours: &[Behaviour], config: Config) -> Idle {

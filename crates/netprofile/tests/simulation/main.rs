@@ -8,3 +8,4 @@ mod nat;
 mod networks;
 mod path;
 mod rng;
+mod table;
