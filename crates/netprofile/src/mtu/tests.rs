@@ -372,3 +372,14 @@ fn an_outage_in_the_middle_of_a_search_never_brings_the_first_guess_back() {
     path.run_for(Duration::from_secs(15));
     assert_eq!((path.search.size(), path.search.outcome()), (700, Outcome::Exact));
 }
+
+#[test]
+fn an_outage_after_the_first_answers_leaves_the_largest_answered_size() {
+    let mut path = Path::with(1248, |config| config.remembered = Some(1480));
+    path.run_for(RTT);
+    assert_eq!(path.search.size(), 1480, "one unanswered probe may be a lost one");
+    path.answers = false;
+    path.replies.clear();
+    path.run_for(Duration::from_secs(5));
+    assert_eq!((path.search.size(), path.search.outcome()), (1240, Outcome::Coarse));
+}

@@ -71,6 +71,19 @@ fn equal_hashes_alone_prove_nothing() {
 }
 
 #[test]
+fn another_uplink_seen_once_is_not_taken_for_a_nat_that_changes_ports() {
+    let mut idle =
+        Idle::new(&[Behaviour::plain(60, Ports::Preserving)], Surroundings::default(), HASH_ALONE, 6);
+    // In the middle of the second silence.
+    idle.run_until(Duration::from_secs(70), |_| {});
+    idle.nats.0[0].address += 77;
+    idle.run_until(defaults::LEARNING_TIME, |_| {});
+    let learned = idle.search.learned();
+    assert_eq!((learned.confidence, learned.ports), (Confidence::Low, None), "{learned:?}");
+    assert!(learned.interval <= defaults::FIRST_INTERVAL);
+}
+
+#[test]
 fn the_hash_alone_is_labelled_as_weaker() {
     for seconds in LIFETIMES {
         let idle = learn(&[Behaviour::plain(seconds, Ports::Random)], HASH_ALONE);

@@ -71,7 +71,7 @@ struct Mapping {
 /// One NAT. No hairpinning: nothing here would use it.
 pub(crate) struct Nat {
     pub(crate) behaviour: Behaviour,
-    address: u32,
+    pub(crate) address: u32,
     mappings: BTreeMap<(Endpoint, Option<Endpoint>), Mapping>,
     rng: Rng,
 }
