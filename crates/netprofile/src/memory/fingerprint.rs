@@ -195,6 +195,13 @@ mod tests {
     }
 
     #[test]
+    fn one_part_is_not_taken_for_another() {
+        let ssid = Identity { ssid: Some(b"lan"), ..Identity::default() };
+        let domain = Identity { dhcp_domain: Some("lan"), ..Identity::default() };
+        assert_ne!(of(&ssid), of(&domain));
+    }
+
+    #[test]
     fn another_installation_has_another_fingerprint() {
         assert_ne!(Fingerprint::of(&home(), &Salt::new([8; 32])), Some(of(&home())));
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use evenkeel_netprofile::defaults;
-use evenkeel_netprofile::keepalive::{Confidence, Config, Method, PortAssignment, Remembered};
+use evenkeel_netprofile::keepalive::{
+    Action, Confidence, Config, InboundProbe, Method, PortAssignment, Remembered,
+};
 
 use crate::idle::{Idle, Surroundings};
 use crate::nat::{Behaviour, Depends, Ports, Refresh};
@@ -179,6 +181,57 @@ fn a_lifetime_that_shrinks_under_a_learned_interval_is_learned_anew() {
 }
 
 #[test]
+fn after_a_lost_keepalive_what_was_proven_is_tried_again_and_taken_back() {
+    for (ports, config) in [(Ports::Random, HASH_ALONE), (Ports::Preserving, BOTH_METHODS)] {
+        let mut idle = Idle::new(&[Behaviour::plain(120, ports)], Surroundings::default(), config, 8);
+        idle.run_until(defaults::LEARNING_TIME, |_| {});
+        let learned = idle.search.interval();
+        idle.search.handle_mapping_lost(learned, idle.now);
+        assert!(idle.search.interval() <= learned * 2 / 5, "at once");
+        // Two silences of less than 120 s, one for each method, and the checks around them.
+        let end = idle.elapsed() + Duration::from_secs(150);
+        idle.run_until(end, |_| {});
+        assert_eq!(idle.search.interval(), learned);
+    }
+}
+
+#[test]
+fn a_live_mapping_that_is_lost_again_and_again_is_believed_more_than_the_second_flow() {
+    let mut idle = Idle::new(&[Behaviour::plain(120, Ports::Random)], Surroundings::default(), HASH_ALONE, 8);
+    idle.run_until(defaults::LEARNING_TIME, |_| {});
+    let learned = idle.search.interval();
+    for _ in 0..2 {
+        idle.search.handle_mapping_lost(learned, idle.now);
+        let end = idle.elapsed() + Duration::from_secs(150);
+        idle.run_until(end, |_| {});
+    }
+    assert!(idle.search.interval() <= learned * 4 / 5, "{:?}", idle.search.interval());
+    let end = idle.elapsed() + defaults::CEILING_LIVES + defaults::LEARNING_TIME;
+    idle.run_until(end, |_| {});
+    assert_learned(&idle);
+}
+
+#[test]
+fn a_report_that_comes_late_is_not_taken_for_the_next_ones() {
+    let mut idle =
+        Idle::new(&[Behaviour::plain(20, Ports::Random)], Surroundings::default(), INBOUND_ALONE, 8);
+    let at = idle.now + defaults::IDLE_BEFORE_SEARCH;
+    idle.search.handle_timeout(at);
+    let Some(Action::ProbeInbound { id: late, silence }) = idle.search.poll_action(at) else {
+        panic!("the first silence")
+    };
+    assert_eq!(silence, Duration::from_secs(30));
+    // The mapping is lost meanwhile, and another silence begun.
+    idle.search.handle_mapping_lost(Duration::from_secs(20), at);
+    let Some(Action::ProbeInbound { id, .. }) = idle.search.poll_action(at) else { panic!("the second one") };
+    assert_ne!(id, late);
+    idle.search.handle_inbound_probe(late, InboundProbe::Arrived, at + silence);
+    assert_eq!(idle.search.learned().lower, None);
+    idle.search.handle_inbound_probe(id, InboundProbe::Arrived, at + silence);
+    assert_eq!(idle.search.learned().lower, Some(Duration::from_secs(20)));
+}
+
+#[test]
 fn a_remembered_lifetime_is_used_from_the_first_packet_and_verified_with_few() {
     for (ports, method, config) in [
         (Ports::Random, Method::SecondSocket, HASH_ALONE),
@@ -277,6 +330,7 @@ fn nothing_is_begun_while_the_tunnel_is_busy() {
         Idle::new(&[Behaviour::plain(60, Ports::Random)], Surroundings::default(), BOTH_METHODS, 4);
     for second in 1..600 {
         idle.search.handle_traffic(idle.now);
+        idle.search.handle_timeout(idle.now);
         idle.run_until(Duration::from_secs(3 + second), |_| {});
     }
     assert_eq!(idle.search.spent().checks, 0);
