@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn the_ssid_comes_before_the_subnet() {
         let subnet = Some(Subnet { address: Ipv4Addr::new(10, 1, 2, 3).into(), prefix: 8 });
-        let identity = Identity { ssid: Some(b"Caf\xc3\xa9"), subnet, ..Identity::default() };
-        assert_eq!(Label::of(&identity).as_str(), "Caf\u{e9}");
+        let identity = Identity { ssid: Some(b"Z\xc3\xbcrich"), subnet, ..Identity::default() };
+        assert_eq!(Label::of(&identity).as_str(), "Z\u{fc}rich");
         assert_eq!(Label::of(&Identity { ssid: None, ..identity }).as_str(), "10.0.0.0/8");
         assert_eq!(Label::of(&Identity { ssid: Some(b""), ..identity }).as_str(), "10.0.0.0/8");
     }
