@@ -181,7 +181,7 @@ mod tests {
         let other = [
             Identity { gateway_mac: Some([2, 0, 0, 0, 0, 2]), ..home() },
             Identity { gateway_mac: None, ..home() },
-            Identity { ssid: Some(b"hom"), dhcp_domain: Some("elan"), ..home() },
+            Identity { ssid: Some(b"homel"), dhcp_domain: Some("an"), ..home() },
             Identity { ssid: None, ..home() },
             Identity { ssid: Some(b""), ..home() },
             Identity { subnet: None, ..home() },
