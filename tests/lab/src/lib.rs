@@ -9,6 +9,9 @@
 //! client 192.168.1.12 --+-- nat ==[carrier nat]== isp --(narrow)-- core -- gateway 198.51.100.10 -- server 10.10.0.80
 //! ```
 //!
+//! What networks do to traffic can be changed while it flows: [`relay`] makes a path long, lossy, slow or narrow, [`nat`] has
+//! translators with habits, [`blocks`] what is not let through.
+//!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
 //! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256. [`portal`] makes
 //! the clients' router a captive portal.
@@ -18,6 +21,7 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
+pub mod blocks;
 pub mod client;
 pub mod counters;
 pub mod engine;
@@ -32,6 +36,7 @@ pub mod pki;
 pub mod portal;
 pub mod practice;
 pub mod profile;
+pub mod relay;
 pub mod sandbox;
 pub mod snapshot;
 pub mod strongswan;
@@ -39,6 +44,7 @@ pub mod topology;
 pub mod traffic;
 pub mod wait;
 
+pub use blocks::Block;
 pub use host::Host;
-pub use nat::{Nat, PortAllocation};
+pub use nat::{Nat, PortAllocation, Refresh};
 pub use topology::{Network, Topology};

@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, ensure};
 
-use crate::{Host, Nat};
+use crate::{
+    Block, Host, Nat, blocks,
+    relay::{self, Relay},
+};
 
 /// The gateway's public addresses.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
@@ -22,14 +25,14 @@ pub struct Topology {
     nat: Option<Nat>,
     carrier: Option<Nat>,
     ipv6: bool,
-    blocked_udp: Vec<u16>,
+    blocks: Vec<Block>,
     narrow: Option<u16>,
 }
 
 impl Topology {
     /// One client with a public address, and a gateway with an office network behind it.
     pub fn plain() -> Self {
-        Self { clients: 1, nat: None, carrier: None, ipv6: false, blocked_udp: Vec::new(), narrow: None }
+        Self { clients: 1, nat: None, carrier: None, ipv6: false, blocks: Vec::new(), narrow: None }
     }
 
     /// One client behind a translator.
@@ -56,8 +59,13 @@ impl Topology {
     }
 
     /// The clients' access network drops UDP to this port.
-    pub fn blocking_udp(mut self, port: u16) -> Self {
-        self.blocked_udp.push(port);
+    pub fn blocking_udp(self, port: u16) -> Self {
+        self.blocking(Block::Udp(port))
+    }
+
+    /// The clients' access network drops this. [`Network::block`] changes it later.
+    pub fn blocking(mut self, block: Block) -> Self {
+        self.blocks.push(block);
         self
     }
 
@@ -89,7 +97,7 @@ impl Topology {
     }
 
     /// Two routers with the link between them that may be narrow.
-    fn build_internet(&self, isp: &Host, core: &Host) -> anyhow::Result<()> {
+    pub(crate) fn build_internet(&self, isp: &Host, core: &Host) -> anyhow::Result<()> {
         isp.connect("core", core, "isp")?;
         isp.ip("address add 192.0.2.1/30 dev core\nroute add 198.51.100.0/24 via 192.0.2.2")?;
         core.ip("address add 192.0.2.2/30 dev isp\nroute add 203.0.113.0/24 via 192.0.2.1")?;
@@ -101,38 +109,16 @@ impl Topology {
                 "address add 2001:db8:ff::1/64 dev core nodad\nroute add 2001:db8:2::/64 via 2001:db8:ff::2",
             )?;
             core.ip(
-                "address add 2001:db8:ff::2/64 dev isp nodad\nroute add 2001:db8:1::/64 via 2001:db8:ff::1",
+                "address add 2001:db8:ff::2/64 dev isp nodad\nroute add 2001:db8:1::/48 via 2001:db8:ff::1",
             )?;
         }
         if let Some(mtu) = self.narrow {
-            isp.ip(&format!("link set core mtu {mtu}"))?;
-            core.ip(&format!("link set isp mtu {mtu}"))?;
-            for router in [isp, core] {
-                router.nft(
-                    "table inet eat {
-                       chain out {
-                         type filter hook output priority 0
-                         icmp type destination-unreachable drop
-                         icmpv6 type packet-too-big drop
-                       }
-                     }",
-                )?;
-            }
+            narrow(isp, core, mtu, IcmpErrors::Lost)?;
         }
-        for port in &self.blocked_udp {
-            isp.nft(&format!(
-                "table inet block_{port} {{
-                   chain through {{
-                     type filter hook forward priority 0
-                     udp dport {port} drop
-                   }}
-                 }}"
-            ))?;
-        }
-        Ok(())
+        blocks::set(isp, &self.blocks)
     }
 
-    fn build_office(&self, core: &Host, gateway: &Host, server: &Host) -> anyhow::Result<()> {
+    pub(crate) fn build_office(&self, core: &Host, gateway: &Host, server: &Host) -> anyhow::Result<()> {
         core.connect("gateway", gateway, "outside")?;
         gateway.connect("office", server, "office")?;
         core.ip("address add 198.51.100.1/24 dev gateway")?;
@@ -238,9 +224,25 @@ fn client_v4(number: u8, translated: bool) -> (Ipv4Addr, Ipv4Addr) {
     }
 }
 
-fn forward(host: &Host) -> anyhow::Result<()> {
+pub(crate) fn forward(host: &Host) -> anyhow::Result<()> {
     host.sysctl("ipv4/ip_forward", "1")?;
     host.sysctl("ipv6/conf/all/forwarding", "1")
+}
+
+/// Whether routers' ICMP errors about packets that are too long reach their senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpErrors {
+    /// They do.
+    Sent,
+    /// They get lost.
+    Lost,
+}
+
+/// Gives the link between the two routers an MTU.
+fn narrow(isp: &Host, core: &Host, mtu: u16, errors: IcmpErrors) -> anyhow::Result<()> {
+    isp.ip(&format!("link set core mtu {mtu}"))?;
+    core.ip(&format!("link set isp mtu {mtu}"))?;
+    [isp, core].into_iter().try_for_each(|router| relay::eat_errors(router, errors == IcmpErrors::Lost))
 }
 
 /// A network that is there. Dropping it removes it.
@@ -270,5 +272,21 @@ impl Network {
     /// The gateway's address as a profile names it.
     pub fn gateway_address(&self) -> IpAddr {
         IpAddr::V4(GATEWAY_V4)
+    }
+
+    /// Has the clients' access network drop exactly this from here on.
+    pub fn block(&self, blocks: &[Block]) -> anyhow::Result<()> {
+        blocks::set(&self.isp, blocks)
+    }
+
+    /// Makes the link in the middle of the path narrow, or as wide as usual with 1500, in both directions.
+    pub fn narrow(&self, mtu: u16, errors: IcmpErrors) -> anyhow::Result<()> {
+        narrow(&self.isp, &self.core, mtu, errors)
+    }
+
+    /// Makes the path through the clients' provider one with delay, loss and the like; it is as before when this is dropped.
+    pub fn relay(&self) -> anyhow::Result<Relay<'_>> {
+        let inside = if self.nat.is_some() { "access" } else { "inside" };
+        Relay::between(&self.isp, inside, "core")
     }
 }
