@@ -10,7 +10,8 @@
 //! ```
 //!
 //! What networks do to traffic can be changed while it flows: [`relay`] makes a path long, lossy, slow or narrow, [`nat`] has
-//! translators with habits, [`blocks`] what is not let through.
+//! translators with habits, [`blocks`] what is not let through, [`roaming`] a laptop with several uplinks; [`calls`] and
+//! [`answers`] are an office that begins to talk, or does not answer.
 //!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
 //! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256. [`portal`] makes
@@ -21,7 +22,9 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
+pub mod answers;
 pub mod blocks;
+pub mod calls;
 pub mod client;
 pub mod counters;
 pub mod engine;
@@ -37,6 +40,7 @@ pub mod portal;
 pub mod practice;
 pub mod profile;
 pub mod relay;
+pub mod roaming;
 pub mod sandbox;
 pub mod snapshot;
 pub mod strongswan;

@@ -1,5 +1,6 @@
 //! The equipment for networks that are to be learned does what it says. No VPN in here.
 
+mod hosts;
 mod path;
 mod translators;
 
