@@ -19,9 +19,10 @@ use crate::wakeup::{Interest, Wakeup, wait};
 #[path = "linux/icmp.rs"]
 mod icmp;
 
-/// How many pending errors of earlier datagrams a call may run into. Each is reported once, in place of a call; an error
-/// of the call itself comes again.
-const PENDING: usize = 2;
+/// How many pending errors of earlier datagrams a call may run into, one after another. Each is reported once, in place
+/// of a call; an error of the call itself comes again. There can be several: taking one of the ICMP messages that were
+/// kept makes the next one pending, perhaps at this very moment in another thread.
+const PENDING: usize = 8;
 
 /// Trains of one `recvmmsg`.
 pub(super) const BATCH: usize = 16;

@@ -73,7 +73,6 @@ impl Socket {
 
     pub(super) const fn keep_icmp(&self) {}
 
-    #[expect(clippy::unnecessary_wraps, reason = "the same everywhere")]
     pub(super) const fn take_icmp(&self) -> io::Result<Option<IcmpError>> {
         Ok(None)
     }
