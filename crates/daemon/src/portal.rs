@@ -11,8 +11,8 @@
 //! made of it. [`PortalWatch`] asks again until a portal is gone.
 //!
 //! Whoever answers may be hostile: every response, name and URL is bounded, addresses of this machine are never
-//! connected to whatever a resolver says, and a URL for a person to open is a checked
-//! [`WebUrl`](evenkeel_profile::WebUrl). `docs/portals.md` has the whole account.
+//! connected to whatever a resolver says, and a URL for a person to open is a checked [`WebUrl`].
+//! `docs/portals.md` has the whole account.
 
 mod address;
 mod api;
