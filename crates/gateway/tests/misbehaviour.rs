@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use evenkeel_gateway::control;
-use evenkeel_ipsec::ike::{Failure, PeerAuthFailure, Timers};
+use evenkeel_ipsec::ike::{Failure, MigrationRefusal, PeerAuthFailure, Timers};
 use evenkeel_platform::ipc_transport::endpoint_in;
 use serde_json::{Value, json};
 
@@ -114,6 +114,27 @@ async fn a_client_that_loses_its_mapping_is_answered_at_its_new_port() {
     ping(&mut client, GATEWAY_V4).await;
     client.lose_mapping().await;
     ping(&mut client, GATEWAY_V4).await;
+}
+
+#[tokio::test]
+async fn a_client_that_migrates_is_answered_at_its_new_port_unless_the_fault_forbids_it() {
+    let controlled = Controlled::start();
+    let mut client = connect_with_psk(&controlled.gateway).await;
+    ping(&mut client, GATEWAY_V4).await;
+    assert_eq!(client.migrate().await, Ok(()));
+    let moved = client.nat_path.local.to_string();
+    let status = controlled.ask(json!({ "command": "status" })).await;
+    assert_eq!(status["sessions"][0]["remote"], json!(moved));
+    ping(&mut client, GATEWAY_V4).await;
+
+    controlled.set_faults(json!({ "ike": { "reject_update": "UNACCEPTABLE_ADDRESSES" } })).await;
+    assert_eq!(client.migrate().await, Err(MigrationRefusal::UnacceptableAddresses));
+    let status = controlled.ask(json!({ "command": "status" })).await;
+    assert_eq!(status["sessions"][0]["remote"], json!(moved));
+
+    controlled.set_faults(json!({ "ike": { "no_mobike": true } })).await;
+    let older = connect_with_psk(&controlled.gateway).await;
+    assert!(!older.session.info().unwrap().mobike);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `legacy = true` with the real daemon: a gateway from another age is refused without it, and reached with it, not silently.
 
+#![cfg(target_os = "linux")]
+
 use anyhow::ensure;
 use evenkeel_ipc::Cause;
 use evenkeel_lab::{

@@ -1,5 +1,7 @@
 //! MOBIKE against strongSwan: roaming, tests of another path, and mappings that a translator forgets.
 
+#![cfg(target_os = "linux")]
+
 use std::{
     net::IpAddr,
     time::{Duration, Instant},

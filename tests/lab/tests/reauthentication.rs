@@ -1,6 +1,8 @@
 //! RFC 4478 with the real daemon: the gateway says for how long an authentication counts, and the daemon makes a new IKE SA
 //! before that time is over, make before break. Whoever uses the tunnel must not notice.
 
+#![cfg(target_os = "linux")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -10,8 +10,8 @@ use evenkeel_gateway::server::{Ready, Server};
 use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, SigningKey, UnixTime};
 use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::ike::{
-    ChildInstalled, ClientConfig, Configuration, Event, Failure, Framing, LocalAuth, Path, PeerAuth, Session,
-    Timers,
+    ChildInstalled, ClientConfig, Configuration, Event, Failure, Framing, LocalAuth, MigrationRefusal, Path,
+    PeerAuth, Session, Timers,
 };
 use evenkeel_ipsec::wire::{Encapsulated, EspSpi, Id, TrafficSelector, classify};
 use tokio::net::UdpSocket;
@@ -103,6 +103,7 @@ pub struct TunnelClient {
     pub installed: usize,
     pub ike_rekeys: usize,
     pub reauthentication_due: bool,
+    migrated: Option<Result<(), MigrationRefusal>>,
     children: BTreeMap<EspSpi, Child>,
     signing_key: Option<SigningKey>,
     /// `None` along a stream.
@@ -151,6 +152,7 @@ impl TunnelClient {
             installed: 0,
             ike_rekeys: 0,
             reauthentication_due: false,
+            migrated: None,
             children: BTreeMap::new(),
             signing_key,
             bare,
@@ -205,6 +207,14 @@ impl TunnelClient {
     /// Everything goes along this stream from here on; one that was used before is closed.
     pub fn move_to(&mut self, stream: ClientStream) {
         self.encapsulated = Encapsulating::Stream(stream);
+    }
+
+    /// Goes to another port and tells the gateway with MOBIKE; returns what it answers.
+    pub async fn migrate(&mut self) -> Result<(), MigrationRefusal> {
+        let (socket, path) = socket(self.nat_path.remote, Framing::NonEspMarker).await;
+        (self.encapsulated, self.nat_path) = (Encapsulating::Udp(socket), path);
+        self.session.migrate(path, Instant::now()).unwrap();
+        self.run(|client| client.migrated.take()).await
     }
 
     /// Inbound SPIs of the CHILD SAs, oldest first.
@@ -314,10 +324,10 @@ impl TunnelClient {
             Event::IkeRekeyed(_) => self.ike_rekeys += 1,
             Event::Closed(failure) => self.closed = Some(failure),
             Event::ReauthenticationDue { .. } => self.reauthentication_due = true,
+            Event::Migrated { .. } => self.migrated = Some(Ok(())),
+            Event::MigrationRefused { refusal, .. } => self.migrated = Some(Err(refusal)),
             Event::Established(_)
             | Event::PathChanged(_)
-            | Event::Migrated { .. }
-            | Event::MigrationRefused { .. }
             | Event::MappingChanged
             | Event::PathChecked { .. }
             | Event::PathUnreachable { .. } => {}

@@ -40,8 +40,8 @@ pub enum Event {
     RekeyFailed(RekeyFailed),
     /// The peer refused an additional CHILD SA.
     ChildRefused(NotifyType),
-    /// The peer's packets come from a new address, authenticated. With MOBIKE only the responder is told,
-    /// once the initiator has asked for it (RFC 4555 §3.5).
+    /// Packets for the peer, ESP included, go here: it was seen at this address, authenticated. With
+    /// MOBIKE only the responder is told, whenever the initiator asks for it (RFC 4555 §3.5).
     PathChanged(Path),
     /// The peer has answered along the path that `Session::migrate` named last, and sends there from here on.
     Migrated {

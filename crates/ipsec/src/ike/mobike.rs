@@ -157,8 +157,9 @@ impl Established {
                     self.peer.nat = seen.unwrap_or(self.peer.nat);
                     if path != common.out.path {
                         self.move_to(common, path, now);
-                        common.events.push_back(Event::PathChanged(path));
                     }
+                    // Said even if IKE is there already: a late ESP packet may have led ESP astray.
+                    common.events.push_back(Event::PathChanged(path));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::ike::{Framing, Mapping, Path, Transmit};
 use evenkeel_ipsec::wire::KEEPALIVE;
-use evenkeel_netprofile::keepalive::{Action, Check, Config, LifetimeSearch, MappingHash};
+use evenkeel_netprofile::keepalive::{Action, ActionId, Check, Config, LifetimeSearch, MappingHash};
 use evenkeel_netprofile::ladder::Transport;
 use evenkeel_netprofile::memory::NatPresence;
 
@@ -20,6 +20,8 @@ pub(crate) struct MappingSearch {
     spare: Option<Spare>,
     /// What the gateway saw of the second socket last.
     seen: Option<Mapping>,
+    /// The check that was asked for last.
+    asked: ActionId,
 }
 
 /// A path beside the one in use, on which nothing is sent but checks.
@@ -52,8 +54,12 @@ impl Tunnel {
             trust_hash_alone: true,
             remembered: self.profile.remembered_lifetime(),
         };
-        self.mapping =
-            Some(MappingSearch { search: LifetimeSearch::new(config, now), spare: None, seen: None });
+        self.mapping = Some(MappingSearch {
+            search: LifetimeSearch::new(config, now),
+            spare: None,
+            seen: None,
+            asked: ActionId(0),
+        });
     }
 
     /// The silence after which a keepalive is sent.
@@ -87,7 +93,10 @@ impl Tunnel {
             && let Some(action) = mapping.search.poll_action(now)
         {
             match action {
-                Action::CheckSecondSocket => self.check_second_socket(now),
+                Action::CheckSecondSocket { id } => {
+                    mapping.asked = id;
+                    self.check_second_socket(now);
+                }
                 // Not offered, see `start_mapping`.
                 Action::ProbeInbound { .. } => {}
             }
@@ -127,7 +136,7 @@ impl Tunnel {
 
     fn second_socket_silent(&mut self, now: Instant) {
         if let Some(mapping) = &mut self.mapping {
-            mapping.search.handle_check(Check::Unreachable, now);
+            mapping.search.handle_check(mapping.asked, Check::Unreachable, now);
         }
     }
 
@@ -162,12 +171,14 @@ impl Tunnel {
         }
         let before = std::mem::replace(&mut mapping.seen, seen);
         match (seen, before) {
-            (None, _) => mapping.search.handle_check(Check::Unreachable, now),
+            (None, _) => mapping.search.handle_check(mapping.asked, Check::Unreachable, now),
             // A rekey came between: the hashes say nothing about one another.
             (Some(seen), Some(before)) if seen.is_same_as(&before).is_none() => {
                 mapping.search.handle_mapping_lost(Duration::ZERO, now);
             }
-            (Some(seen), _) => mapping.search.handle_check(Check::Seen(MappingHash(seen.hash)), now),
+            (Some(seen), _) => {
+                mapping.search.handle_check(mapping.asked, Check::Seen(MappingHash(seen.hash)), now);
+            }
         }
         self.profile.learn_lifetime(&mapping.search.learned(), at);
     }

@@ -1,5 +1,7 @@
 //! The equipment for networks that are to be learned does what it says. No VPN in here.
 
+#![cfg(target_os = "linux")]
+
 mod hosts;
 mod path;
 mod translators;
