@@ -262,7 +262,7 @@ impl Established {
         carrier: IkeSpi,
         path: Path,
         payloads: Result<Vec<Payload>, DecodeError>,
-        request: Outstanding,
+        request: Box<Outstanding>,
         now: Instant,
     ) -> Result<(), Failure> {
         let payloads = Payloads::sort(payloads?)?;
