@@ -17,7 +17,12 @@ fn mode(path: &Path) -> u32 {
 fn nobody_else_can_read_the_demo() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("demo");
-    let options = DemoOptions { address: "198.51.100.10".parse().unwrap(), ike_port: 500, nat_port: 4500 };
+    let options = DemoOptions {
+        address: "198.51.100.10".parse().unwrap(),
+        ike_port: 500,
+        nat_port: 4500,
+        tcp_ports: Vec::new(),
+    };
     demo::write(&folder, &options).unwrap();
     assert_eq!(mode(&folder), 0o700);
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();

@@ -210,7 +210,7 @@ impl Established {
                 if !request.is_aside() {
                     self.last_inbound = now;
                 }
-                if let Err(failure) = self.on_response(common, carrier, path, payloads, *request, now) {
+                if let Err(failure) = self.on_response(common, carrier, path, payloads, request, now) {
                     self.part(common, &failure);
                     return Err(failure);
                 }
