@@ -273,7 +273,7 @@ impl Established {
         match request.task {
             Task::Auth | Task::CheckPath(_) => Ok(()),
             Task::Dpd => {
-                self.on_dpd_response(common, carrier, request.moved, &payloads, now);
+                self.on_dpd_response(common, carrier, &payloads, now);
                 Ok(())
             }
             Task::UpdateAddresses(update) => {

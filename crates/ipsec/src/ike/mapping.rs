@@ -75,13 +75,12 @@ impl Established {
         &mut self,
         common: &mut Common,
         carrier: IkeSpi,
-        moved: bool,
         payloads: &Payloads,
         now: Instant,
     ) {
         let is_updating = self.is_updating() || self.intents.contains(&Intent::UpdateAddresses);
-        // An answer that was made before a move, or that an update will soon outdate, says nothing.
-        if moved || is_updating || !self.watches_mapping(common) {
+        // After a move the answer may speak of the path before, and an update will soon outdate any.
+        if is_updating || !self.watches_mapping(common) {
             return;
         }
         let Some(seen) = self.mapping_in(carrier, payloads) else { return };

@@ -209,6 +209,31 @@ fn path_checks_on_lossy_networks_all_end_and_never_name_the_wrong_mapping() {
 }
 
 #[test]
+fn a_late_answer_along_the_tested_path_names_no_mapping() {
+    let mut pair = connected(11, None);
+    let now = pair.now;
+    pair.held = [true, true];
+    assert!(pair.client.check_path(path_from(SECOND), now));
+    pair.run_for(Duration::from_millis(1600));
+    let copies: Vec<_> = pair.waiting.drain(..).collect();
+    let (main, second) = (copies.last().unwrap().clone(), copies[0].clone());
+    assert_eq!((main.path, second.path), (path_from(MAIN), path_from(SECOND)));
+    // The responder sees the copy of the main path first, and answers the other with the same words.
+    pair.held = [true, false];
+    pair.launch(main);
+    pair.run_for(Duration::from_millis(50));
+    pair.launch(second);
+    pair.run_for(Duration::from_millis(50));
+    let answers: Vec<_> = pair.waiting.drain(..).filter(|flight| !flight.to_responder).collect();
+    assert_eq!(answers[0].payload, answers[1].payload);
+    pair.held = [false; 2];
+    pair.launch(answers[1].clone());
+    pair.run_for(Duration::from_millis(50));
+    let event = pair.client_events.last().unwrap();
+    assert!(event.starts_with("PathChecked") && event.contains("mapping: None"), "{event}");
+}
+
+#[test]
 fn a_roam_does_not_wait_for_a_path_check() {
     let mut pair = connected(6, None);
     pair.nat.dead.insert(SECOND.parse().unwrap());

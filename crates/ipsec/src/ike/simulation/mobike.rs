@@ -223,6 +223,29 @@ fn the_last_of_two_roams_wins_and_the_first_proves_nothing() {
 }
 
 #[test]
+fn a_second_update_waits_for_the_first_even_on_another_ike_sa() {
+    let mut pair = connected(Options::psk(13));
+    /* INFORMATIONAL { N(UPDATE_SA_ADDRESSES), ... } --> (under way) */
+    pair.held = [false, true];
+    let now = pair.now;
+    pair.client.migrate(path_from(CAFE), now).expect("agreed");
+    /* <-- CREATE_CHILD_SA { SA, Ni, KEi } */
+    pair.with_peer(|session| session.rekey_ike(now));
+    pair.run_for(Duration::from_millis(50));
+    assert_eq!(told(&pair, "IkeRekeyed"), 1);
+    let (first, before) = (pair.waiting[0].payload.clone(), pair.waiting.len());
+    let now = pair.now;
+    pair.client.migrate(path_from(PHONE), now).expect("agreed");
+    pair.run_for(Duration::from_millis(150));
+    let sent: Vec<_> = pair.waiting[before..].iter().map(|flight| flight.payload.clone()).collect();
+    assert_eq!(sent, [first], "the first goes on along the new path, and nothing overtakes it");
+    pair.release();
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!((told(&pair, "Migrated"), told(&pair, &migrated_to(PHONE))), (1, 1));
+    check_at(&mut pair, PHONE, "two IKE SAs");
+}
+
+#[test]
 fn an_update_that_nobody_answers_ends_the_session_in_half_a_minute() {
     let mut pair = connected(Options::psk(3));
     roam(&mut pair, HOME, CAFE);
