@@ -17,7 +17,7 @@ use evenkeel_ipsec::crypto::{SigningKey, UnixTime};
 use evenkeel_ipsec::ike::SignRequest;
 use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_platform::user::UserId;
-use evenkeel_tunnel::{Command, Event, GatewayPorts, PathEvent, TargetState, Tunnel, TunnelState};
+use evenkeel_tunnel::{Command, Event, PathEvent, TargetState, Tunnel, TunnelState};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::{Action, Caller, permit};
@@ -26,7 +26,7 @@ use crate::profiles::Record;
 use cause::{Circumstances, cause_of};
 pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
-pub use machine::{Fault, Machine, MachineEvent};
+pub use machine::{Fault, Machine, MachineEvent, Reach};
 use status::Moment;
 
 /// Gives fresh randomness, or none when the system has none to give.
@@ -57,7 +57,7 @@ struct Connection {
     user: UserId,
     record: Record,
     tunnel: Tunnel,
-    ports: GatewayPorts,
+    reach: Reach,
     key: Option<SigningKey>,
     /// The machine's own words for its last fault.
     fault: Option<Cause>,
@@ -155,8 +155,8 @@ impl<M: Machine> Control<M> {
         tracing::info!(user = %caller.user, profile = %record.profile.name, "connecting");
         let tunnel =
             Tunnel::new(engine.tunnel, NetworkProfile::default(), seed, wall_clock(), Instant::now());
-        let (ports, key) = (engine.ports, engine.key);
-        self.connection = Some(Connection { user: caller.user, record, tunnel, ports, key, fault: None });
+        let (reach, key) = (engine.reach, engine.key);
+        self.connection = Some(Connection { user: caller.user, record, tunnel, reach, key, fault: None });
         self.tell_tunnel(Command::Connect);
         Ok(())
     }
@@ -298,7 +298,7 @@ impl<M: Machine> Control<M> {
                 return;
             }
             Event::ResolveGateway => return self.machine.resolve(&connection.record.profile.gateway),
-            Event::OpenPath { path, way } => return self.machine.open_path(path, way, connection.ports),
+            Event::OpenPath { path, way } => return self.machine.open_path(path, way, &connection.reach),
             Event::UsePath { path } => match self.machine.use_path(path) {
                 Ok(()) => return,
                 Err(fault) => {

@@ -4,10 +4,12 @@ mod network;
 mod paths;
 mod probes;
 mod resolver;
+mod streams;
 mod surroundings;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use evenkeel_datapath::{
@@ -21,11 +23,11 @@ use evenkeel_platform::dns::DnsManager;
 use evenkeel_platform::routes::RouteManager;
 use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::{Tun, TunConfig};
-use evenkeel_profile::Host;
-use evenkeel_tunnel::{Activity, GatewayPorts, InnerNetwork, PathError, PathId, SizeProbe, Way};
+use evenkeel_profile::{Fallback, Host};
+use evenkeel_tunnel::{Activity, InnerNetwork, PathError, PathId, SizeProbe, Way};
 use tokio::sync::mpsc;
 
-use crate::control::{Fault, Machine, MachineEvent};
+use crate::control::{Fault, Machine, MachineEvent, Reach};
 use network::NetworkTask;
 use paths::Paths;
 use probes::Probes;
@@ -102,15 +104,24 @@ impl Machine for LocalMachine {
         self.resolver.ask(host);
     }
 
-    fn open_path(&mut self, path: PathId, way: Way, ports: GatewayPorts) {
+    fn open_path(&mut self, path: PathId, way: Way, reach: &Reach) {
         let Way { gateway, transport } = way;
         // A machine without a device need not ask anybody for anything.
-        let result = self.ensure_device().and_then(|()| match transport {
-            Transport::Udp4500 | Transport::Udp500 => self.paths.open_udp(path, gateway, ports),
-            Transport::Tcp4500 | Transport::Tcp443 | Transport::Tls443 | Transport::WireGuard => {
-                Err(Fault { error: PathError::Refused, cause: Cause::Unsupported { what: "tcp".to_owned() } })
+        let result = match (self.ensure_device(), transport) {
+            (Err(fault), _) => Err(fault),
+            (Ok(()), Transport::Udp4500 | Transport::Udp500) => self.paths.open_udp(path, gateway, reach.udp),
+            (Ok(()), Transport::Tcp4500) => {
+                return self.paths.open_stream(path, SocketAddr::new(gateway, reach.tcp), None);
             }
-        });
+            (Ok(()), Transport::Tcp443 | Transport::Tls443) => {
+                let remote = SocketAddr::new(gateway, Fallback::TLS_PORT);
+                return self.paths.open_stream(path, remote, reach.tls.clone());
+            }
+            (Ok(()), Transport::WireGuard) => Err(Fault {
+                error: PathError::Refused,
+                cause: Cause::Unsupported { what: "wireguard".to_owned() },
+            }),
+        };
         self.opened.push_back(MachineEvent::PathOpened { path, result });
     }
 
@@ -223,7 +234,7 @@ impl Machine for LocalMachine {
                 () = self.surroundings.changed(self.device.as_ref().map(|device| &*device.name)) => {
                     return MachineEvent::NetworkChanged;
                 }
-                (path, message) = self.paths.receive() => return MachineEvent::Received { path, message },
+                event = self.paths.next_event() => return event,
                 event = plane_event(&mut self.plane) => {
                     if let Some(event) = self.follow_up(event) {
                         return event;

@@ -62,8 +62,8 @@ impl Link {
     }
 
     /// Whether we are behind a NAT whose mapping must be kept.
-    pub(crate) fn behind_nat(&self) -> bool {
-        self.ike_sa().is_some_and(|ike| ike.nat_local)
+    pub(crate) fn needs_keepalives(&self) -> bool {
+        self.path.nat.framing != Framing::Stream && self.ike_sa().is_some_and(|ike| ike.nat_local)
     }
 
     /// The next datagram to send.

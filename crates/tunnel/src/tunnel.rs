@@ -339,9 +339,9 @@ impl Tunnel {
         self.phase.links_mut().chain(successor).chain(leaving)
     }
 
-    /// Only a peer behind a NAT keeps a mapping alive (RFC 3948 §4).
+    /// Only a peer behind a NAT keeps a mapping alive (RFC 3948 §4); that of a stream is TCP's business (RFC 9329 §7.6).
     fn keepalive_due(&self) -> Option<Instant> {
-        let kept = |link: &&Link| link.behind_nat() && !self.moving.is_stranded();
+        let kept = |link: &&Link| link.needs_keepalives() && !self.moving.is_stranded();
         self.phase.link().filter(kept).map(|_| self.keepalive.due(self.keepalive_after()))
     }
 

@@ -8,17 +8,21 @@ use evenkeel_ipsec::crypto::{
 };
 use evenkeel_ipsec::ike::{ClientConfig, LocalAuth, PeerAuth, Timers, defaults};
 use evenkeel_ipsec::wire::{Id, TrafficSelector};
+use evenkeel_netprofile::ladder::Transport;
 use evenkeel_profile::{
-    Auth, Cidr, EspOptions, Identity, IkeOptions, Profile, Secret, SecretKind, Secrets, Trust,
+    Auth, Cidr, EspOptions, Fallback, Identity, IkeOptions, Profile, Secret, SecretKind, Secrets, Trust,
 };
 use evenkeel_tunnel::{GatewayPorts, Overrides, TunnelConfig};
+
+use super::machine::Reach;
+use crate::transport::TlsClient;
 
 /// Everything that a connection is started with.
 pub struct Engine {
     /// For the tunnel.
     pub tunnel: TunnelConfig,
     /// Where the gateway listens.
-    pub ports: GatewayPorts,
+    pub reach: Reach,
     /// What signs, if we authenticate by certificate.
     pub key: Option<SigningKey>,
 }
@@ -32,9 +36,9 @@ impl Engine {
     pub fn new(
         profile: &Profile,
         secrets: &Secrets,
-        roots: impl FnOnce() -> Vec<Vec<u8>>,
+        roots: impl Fn() -> Vec<Vec<u8>>,
     ) -> Result<Self, RequestError> {
-        let (auth, peer_auth, key) = authentication(&profile.auth, secrets, roots)?;
+        let (auth, peer_auth, key) = authentication(&profile.auth, secrets, &roots)?;
         let named = profile.local_identity().map(|identity| id(identity, "local_id")).transpose()?;
         let subject = match &profile.auth {
             Auth::Certificate { chain, .. } => {
@@ -73,23 +77,39 @@ impl Engine {
             domains: profile.tunnel.domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
             mtu: profile.tunnel.mtu,
         };
+        let fallbacks = fallbacks(profile);
+        let tls = fallbacks.contains(&Transport::Tls443).then(|| TlsClient::of_profile(profile, &roots));
+        let reach = Reach {
+            udp: profile.gateway_ports.udp.map_or(GatewayPorts::STANDARD, GatewayPorts::single),
+            tcp: tcp_port(profile).unwrap_or(GatewayPorts::STANDARD.nat),
+            tls: tls.transpose().map_err(|error| unusable("fallback.tls", &error))?,
+        };
         Ok(Self {
-            tunnel: TunnelConfig {
-                client: Arc::new(client),
-                identify_by_address,
-                overrides,
-                fallbacks: Vec::new(),
-            },
-            ports: profile.gateway_ports.udp.map_or(GatewayPorts::STANDARD, GatewayPorts::single),
+            tunnel: TunnelConfig { client: Arc::new(client), identify_by_address, overrides, fallbacks },
+            reach,
             key,
         })
     }
 }
 
+/// The gateway's TCP port other than the Web's.
+fn tcp_port(profile: &Profile) -> Option<u16> {
+    profile.tcp_ports().iter().copied().find(|port| *port != Fallback::TLS_PORT)
+}
+
+/// What may carry the connection where UDP does not get through.
+fn fallbacks(profile: &Profile) -> Vec<Transport> {
+    let other = tcp_port(profile).map(|_| Transport::Tcp4500);
+    let web = profile.tcp_ports().contains(&Fallback::TLS_PORT).then(|| {
+        if profile.fallback.is_tls(Fallback::TLS_PORT) { Transport::Tls443 } else { Transport::Tcp443 }
+    });
+    other.into_iter().chain(web).collect()
+}
+
 fn authentication(
     auth: &Auth,
     secrets: &Secrets,
-    roots: impl FnOnce() -> Vec<Vec<u8>>,
+    roots: impl Fn() -> Vec<Vec<u8>>,
 ) -> Result<(LocalAuth, PeerAuth, Option<SigningKey>), RequestError> {
     let secret = |kind: SecretKind| {
         secrets
@@ -121,7 +141,7 @@ fn authentication(
     }
 }
 
-fn by_certificate(trust: &Trust, roots: impl FnOnce() -> Vec<Vec<u8>>) -> Result<PeerAuth, RequestError> {
+fn by_certificate(trust: &Trust, roots: impl Fn() -> Vec<Vec<u8>>) -> Result<PeerAuth, RequestError> {
     let mut named: Vec<Vec<u8>> = trust.ca().iter().map(|ca| ca.as_der().to_vec()).collect();
     let anchors = if trust.system() {
         // One unreadable root of the system's must not cost all others; the profile's own were checked at import.

@@ -18,13 +18,15 @@ use evenkeel_tunnel::{
     SizeProbe, Way,
 };
 
+use crate::transport::TlsClient;
+
 /// Sockets, packet threads, name resolution, routes and DNS.
 pub trait Machine: Send {
     /// Looks a name up; answered by [`MachineEvent::Resolved`].
     fn resolve(&mut self, host: &Host);
 
     /// Opens sockets along a way, beside those that are open; answered by [`MachineEvent::PathOpened`].
-    fn open_path(&mut self, path: PathId, way: Way, ports: GatewayPorts);
+    fn open_path(&mut self, path: PathId, way: Way, reach: &Reach);
 
     /// Has the data plane carry ESP along an open path from here on.
     ///
@@ -67,6 +69,17 @@ pub trait Machine: Send {
 
     /// The next event. Must be cancel safe.
     fn next_event(&mut self) -> impl Future<Output = MachineEvent> + Send;
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// UDP.
+    pub udp: GatewayPorts,
+    /// TCP other than [`Fallback::TLS_PORT`](evenkeel_profile::Fallback::TLS_PORT).
+    pub tcp: u16,
+    /// How TLS is spoken there, if the profile wants it.
+    pub tls: Option<TlsClient>,
 }
 
 /// An error as the tunnel takes it, with what there is to say about it to a person.

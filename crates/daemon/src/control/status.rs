@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use evenkeel_ipc::{
     Address, Cause, ChildSa, EspSpi, IkeSa, IkeSpi, State, Status, Target, Timestamp, Transport,
 };
-use evenkeel_ipsec::ike::{ChildSaInfo, IkeSaInfo};
+use evenkeel_ipsec::ike::{ChildSaInfo, Framing, IkeSaInfo};
 use evenkeel_ipsec::wire::TrafficSelector;
 use evenkeel_tunnel::{Activity, TargetState, Tunnel, TunnelState};
 
@@ -114,7 +114,10 @@ fn ike_sa(ike: &IkeSaInfo, moment: Moment) -> IkeSa {
         spi_r: IkeSpi(ike.spi_r.0),
         local: ike.path.local,
         remote: ike.path.remote,
-        transport: Transport::Udp,
+        transport: match ike.path.framing {
+            Framing::Bare | Framing::NonEspMarker => Transport::Udp,
+            Framing::Stream => Transport::Tcp,
+        },
         proposal: ike.suite.to_string(),
         nat_local: ike.nat_local,
         nat_remote: ike.nat_remote,

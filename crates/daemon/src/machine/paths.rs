@@ -21,7 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::network::MARK;
-use crate::control::{Fault, wall_clock};
+use super::streams::{StreamEvent, Streams};
+use crate::control::{Fault, MachineEvent, wall_clock};
+use crate::transport::TlsClient;
 
 /// The longest datagram.
 const LONGEST: usize = 65_535;
@@ -33,6 +35,7 @@ const WAITING: usize = 64;
 pub(super) struct Paths {
     open: BTreeMap<PathId, OpenPath>,
     used: Option<PathId>,
+    streams: Streams,
     arrivals: mpsc::Receiver<(Path, Vec<u8>)>,
     sender: mpsc::Sender<(Path, Vec<u8>)>,
 }
@@ -61,7 +64,7 @@ impl Drop for Reader {
 impl Default for Paths {
     fn default() -> Self {
         let (sender, arrivals) = mpsc::channel(WAITING);
-        Self { open: BTreeMap::new(), used: None, arrivals, sender }
+        Self { open: BTreeMap::new(), used: None, streams: Streams::default(), arrivals, sender }
     }
 }
 
@@ -85,11 +88,46 @@ impl Paths {
         let opened = OpenedPath {
             init: init.as_ref().map_or(nat.path, |init| init.path),
             nat: nat.path,
-            path_mtu: DEFAULT_PATH_MTU,
+            path_mtu: link_mtu(&nat.socket),
             wall: wall_clock(),
         };
         self.open.insert(id, OpenPath { nat, init });
         Ok(opened)
+    }
+
+    /// Begins to open a stream to the gateway; [`next_event`](Self::next_event) tells what became of it.
+    pub(super) fn open_stream(&mut self, id: PathId, remote: SocketAddr, tls: Option<TlsClient>) {
+        self.streams.open(id, remote, tls);
+    }
+
+    /// An IKE message on a path that the data plane does not read, or what became of a stream. Cancel safe.
+    pub(super) async fn next_event(&mut self) -> MachineEvent {
+        tokio::select! {
+            Some((path, message)) = self.arrivals.recv() => MachineEvent::Received { path, message },
+            event = self.streams.event() => self.follow_up(event),
+        }
+    }
+
+    fn follow_up(&mut self, event: StreamEvent) -> MachineEvent {
+        match event {
+            StreamEvent::Opened { id, socket, path } => {
+                let mut nat = Endpoint { socket, path, reader: None };
+                nat.read(&self.sender);
+                self.open.insert(id, OpenPath { nat, init: None });
+                let opened =
+                    OpenedPath { init: path, nat: path, path_mtu: DEFAULT_PATH_MTU, wall: wall_clock() };
+                MachineEvent::PathOpened { path: id, result: Ok(opened) }
+            }
+            StreamEvent::Over { id, fault } => {
+                let was_open = self.open.contains_key(&id);
+                self.close(id);
+                if was_open {
+                    MachineEvent::PathLost { path: id, fault }
+                } else {
+                    MachineEvent::PathOpened { path: id, result: Err(fault) }
+                }
+            }
+        }
     }
 
     /// Hands a path to the data plane, which reads it from here on.
@@ -113,6 +151,7 @@ impl Paths {
 
     pub(super) fn close(&mut self, id: PathId) {
         self.open.remove(&id);
+        self.streams.close(id);
         self.used.take_if(|used| *used == id);
     }
 
@@ -129,15 +168,6 @@ impl Paths {
         if let Err(error) = endpoint.socket.send(&transmit.payload, None) {
             // It is sent again, and in the end the silence is what counts.
             tracing::debug!(%error, remote = %transmit.path.remote, "a datagram was not sent");
-        }
-    }
-
-    /// The next IKE message on a path that the data plane does not read. Cancel safe.
-    pub(super) async fn receive(&mut self) -> (Path, Vec<u8>) {
-        match self.arrivals.recv().await {
-            Some(arrival) => arrival,
-            // Not while `self.sender` is there.
-            None => std::future::pending().await,
         }
     }
 
@@ -192,6 +222,12 @@ impl Endpoint {
             }
         })));
     }
+}
+
+/// What the route to the gateway takes, as far as the system knows; more than Ethernet's is never tried.
+fn link_mtu(socket: &UdpSocket) -> u16 {
+    let known = socket.path_mtu().and_then(|mtu| u16::try_from(mtu).ok());
+    known.unwrap_or(DEFAULT_PATH_MTU).min(DEFAULT_PATH_MTU)
 }
 
 /// The IKE message in a datagram, if that is what it holds.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use evenkeel_daemon::access::{Caller, Ownership};
-use evenkeel_daemon::control::{Control, ControlHandle, Fault, Machine, MachineEvent};
+use evenkeel_daemon::control::{Control, ControlHandle, Fault, Machine, MachineEvent, Reach};
 use evenkeel_daemon::logging::LogRing;
 use evenkeel_daemon::profiles::Profiles;
 use evenkeel_daemon::server::{Services, serve_client};
@@ -22,7 +22,7 @@ use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
 use evenkeel_platform::user::UserId;
 use evenkeel_profile::{Host, Profile, ProfileName, Secret, Secrets};
 use evenkeel_tunnel::{
-    Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, SizeProbe, Way,
+    Activity, ConfigureError, InnerNetwork, OpenedPath, PathError, PathId, SizeProbe, Way,
 };
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -84,13 +84,13 @@ impl Machine for StrawMachine {
         self.queue.push_back(MachineEvent::Resolved(Ok(vec![GATEWAY])));
     }
 
-    fn open_path(&mut self, id: PathId, _way: Way, ports: GatewayPorts) {
+    fn open_path(&mut self, id: PathId, _way: Way, reach: &Reach) {
         self.strings.note("open");
         let result = match self.strings.open.lock().unwrap().clone() {
             Some(fault) => Err(fault),
             None => Ok(OpenedPath {
                 init: path(500, Framing::Bare),
-                nat: path(ports.nat, Framing::NonEspMarker),
+                nat: path(reach.udp.nat, Framing::NonEspMarker),
                 path_mtu: 1500,
                 wall: WALL,
             }),

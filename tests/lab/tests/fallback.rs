@@ -1,0 +1,136 @@
+//! Networks that block UDP, and the ways round that, by the real daemon.
+
+#![cfg(target_os = "linux")]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use evenkeel_ipc::{Status, Transport};
+use evenkeel_lab::{
+    Host, Nat, Topology,
+    blocks::Block,
+    client::Client,
+    http,
+    practice::{INNER, PracticeGateway},
+    sandbox,
+};
+
+/// A person waits for no longer on the first visit.
+const FIRST_VISIT: Duration = Duration::from_secs(5);
+/// The first attempt to go back to UDP comes after half a minute.
+const BACK_TO_UDP: Duration = Duration::from_secs(50);
+
+fn transport(status: &Status) -> Option<Transport> {
+    status.ike_sa.as_ref().map(|ike| ike.transport)
+}
+
+/// Connects, and says how long that took the command.
+fn connect(client: &Client<'_>) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    client.connect(None)?;
+    Ok(start.elapsed())
+}
+
+/// A TCP connection inside the tunnel that whoever answers repeats everything on.
+struct Conversation(TcpStream);
+
+impl Conversation {
+    fn begin(host: &Host) -> anyhow::Result<Self> {
+        let stream =
+            host.run(|| TcpStream::connect_timeout(&SocketAddr::new(INNER, 7), Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(stream))
+    }
+
+    fn say(&mut self, what: &[u8]) -> anyhow::Result<()> {
+        self.0.write_all(what)?;
+        let mut answer = vec![0; what.len()];
+        self.0.read_exact(&mut answer).context("the inner connection broke")?;
+        ensure!(answer == what, "another answer than what was said");
+        Ok(())
+    }
+}
+
+#[test]
+fn where_udp_4500_is_blocked_traffic_flows_in_a_stream_and_moves_back_when_the_block_lifts() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::preserving()).blocking(Block::Udp(4500)).build()?;
+        let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
+        let client = Client::start(network.client())?;
+        client.import_file(&gateway.client_profile(|text| text)?)?;
+        let took = connect(&client)?;
+        println!("connected in {took:?}");
+        ensure!(took < FIRST_VISIT, "{took:?}");
+        let status = client.status()?;
+        ensure!(transport(&status) == Some(Transport::Tcp), "{status:?}");
+        http::fetch(network.client(), INNER, "/bytes/3000000")?;
+        let spi = status.ike_sa.map(|ike| ike.spi_i);
+
+        let mut inner = Conversation::begin(network.client())?;
+        inner.say(b"in a stream")?;
+        network.block(&[])?;
+        client.wait_longer_for("to be back on UDP", BACK_TO_UDP, |status| {
+            transport(status) == Some(Transport::Udp)
+        })?;
+        inner.say(b"in datagrams")?;
+        http::fetch(network.client(), INNER, "/bytes/3000000")?;
+        let status = client.status()?;
+        ensure!(status.ike_sa.map(|ike| ike.spi_i) == spi, "another IKE SA than before");
+        client.disconnect()
+    });
+}
+
+#[test]
+fn where_only_tcp_443_gets_out_the_tunnel_goes_there() {
+    sandbox::run(|| {
+        for tls in [false, true] {
+            let network = Topology::behind(Nat::preserving()).blocking(Block::AllButTcp443).build()?;
+            let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
+            let client = Client::start(network.client())?;
+            let fallback = if tls { "\n[fallback]\ntls = true\n" } else { "" };
+            client.import_file(&gateway.client_profile(|text| {
+                // The demo's profile has no such table while its ports are the usual ones.
+                text + fallback
+            })?)?;
+            let took = connect(&client)?;
+            println!("connected in {took:?}, TLS: {tls}");
+            ensure!(took < FIRST_VISIT, "{took:?}");
+            let status = client.status()?;
+            let remote = status.ike_sa.as_ref().context("an IKE SA")?.remote;
+            ensure!(transport(&status) == Some(Transport::Tcp) && remote.port() == 443, "{status:?}");
+            http::fetch(network.client(), INNER, "/bytes/3000000")?;
+            ensure!(status.keepalive_s.is_none(), "NAT keepalives in a stream");
+            client.disconnect()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stream_that_breaks_is_mended_under_the_inner_connections() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::preserving()).blocking(Block::AllUdp).build()?;
+        let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
+        let client = Client::start(network.client())?;
+        client.import_file(&gateway.client_profile(|text| text)?)?;
+        client.connect(None)?;
+        let before = client.status()?.ike_sa.context("an IKE SA")?;
+        let mut inner = Conversation::begin(network.client())?;
+        inner.say(b"before")?;
+        // The gateway's end resets what it is sent next.
+        let local = before.local;
+        network
+            .gateway
+            .run(|| std::process::Command::new("ss").args(["-K", "sport", "=", "4500"]).output())?;
+        let after = client.wait_for("another stream", |status| {
+            status.ike_sa.as_ref().is_some_and(|ike| ike.local != local)
+        })?;
+        ensure!(after.ike_sa.map(|ike| ike.spi_i) == Some(before.spi_i), "another IKE SA than before");
+        inner.say(b"after")?;
+        client.disconnect()
+    });
+}
