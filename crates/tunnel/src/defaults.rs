@@ -29,6 +29,19 @@ pub const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 /// EAP over a slow link.
 pub const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long nothing may come back through a new tunnel, with somebody inside being asked all the time, before a stream is
+/// tried: two rounds of probes.
+pub const ESP_SILENCE: Duration = Duration::from_millis(2500);
+
+/// How often somebody inside is asked in a stream before he is taken to be silent himself.
+pub const ESP_QUESTIONS: u32 = 4;
+
+/// From one of these questions to the next.
+pub const ESP_QUESTION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Bytes of such a question.
+pub const ESP_QUESTION_SIZE: u16 = 100;
+
 /// First pause after every address of the gateway has failed.
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 

@@ -180,6 +180,8 @@ pub enum WakeReason {
     Reauthentication,
     /// Try another path: the present move is not answered.
     Move,
+    /// See whether ESP passes.
+    EspCheck,
     /// Go on with the search for the lifetime of the NAT's mapping.
     Mapping,
     /// Go on with the search for the path MTU.

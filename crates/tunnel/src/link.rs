@@ -1,6 +1,7 @@
 //! One IKE session and what it has installed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use evenkeel_ipsec::ike::{
 use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, NON_ESP_MARKER};
 
 use crate::event::{Event, LinkId, OpenedPath};
+use crate::sizes::inner_pair;
 use crate::way::PathId;
 
 /// An IKE session on a path, with its CHILD SAs that the data plane has.
@@ -104,6 +106,11 @@ impl Link {
     /// The CHILD SA that is sent on, or will be.
     pub(crate) fn sending_child(&self) -> Option<&ChildSaInfo> {
         self.sending.as_ref().or_else(|| self.installed.values().last())
+    }
+
+    /// One of our inner addresses, and who can be asked from there.
+    pub(crate) fn inner_pair(&self) -> Option<(IpAddr, IpAddr)> {
+        inner_pair(&self.assigned, self.sending_child()?)
     }
 
     pub(crate) fn children(&self) -> impl Iterator<Item = &ChildSaInfo> {

@@ -37,6 +37,8 @@ pub(crate) enum Motive {
     StreamLost,
     /// A fallback is in use, and UDP may work again.
     BackToUdp,
+    /// Nothing comes back through the tunnel over UDP, which was first asked for then.
+    EspSilent { since: Instant },
 }
 
 impl Moving {

@@ -43,12 +43,7 @@ impl Sizes {
         profile: &NetworkProfile,
         now: Instant,
     ) -> Option<Self> {
-        let leads_to =
-            |address: &IpAddr| child.ts_remote.iter().any(|ts| ts.start <= *address && *address <= ts.end);
-        let (source, target) = assigned.dns.iter().copied().filter(leads_to).find_map(|target| {
-            let mut ours = assigned.addresses.iter().map(|(address, _)| *address);
-            ours.find(|address| address.is_ipv4() == target.is_ipv4()).map(|source| (source, target))
-        })?;
+        let (source, target) = inner_pair(assigned, child)?;
         let encapsulation =
             Encapsulation { family: Family::from(path.nat.remote.ip()), esp: shape_of(child.suite) };
         let config = |direction, style, remembered: Option<LearnedMtu>| Config {
@@ -118,6 +113,16 @@ impl Sizes {
         profile.uplink = LearnedMtu::of(&self.uplink, at).or(profile.uplink);
         profile.downlink = LearnedMtu::of(&self.downlink, at).or(profile.downlink);
     }
+}
+
+/// One of our inner addresses, and who can be asked from there: the first DNS server that the SA leads to.
+pub(crate) fn inner_pair(assigned: &Configuration, child: &ChildSaInfo) -> Option<(IpAddr, IpAddr)> {
+    let leads_to =
+        |address: &IpAddr| child.ts_remote.iter().any(|ts| ts.start <= *address && *address <= ts.end);
+    assigned.dns.iter().copied().filter(leads_to).find_map(|target| {
+        let mut ours = assigned.addresses.iter().map(|(address, _)| *address);
+        ours.find(|address| address.is_ipv4() == target.is_ipv4()).map(|source| (source, target))
+    })
 }
 
 /// The largest outer packets in use, in bytes with their IP header.

@@ -1,5 +1,6 @@
 //! The state machine: what goes in, what comes out.
 
+mod esp;
 mod mapping;
 mod moving;
 mod network;
@@ -31,6 +32,7 @@ use crate::phase::{Leaving, Network, Phase, Reauthentication};
 use crate::race::Race;
 use crate::sizes::{PathSizes, Sizes};
 use crate::state::{Status, TargetState, TunnelState};
+use crate::tunnel::esp::EspCheck;
 use crate::tunnel::mapping::MappingSearch;
 use crate::way::{PathId, Way};
 
@@ -56,6 +58,9 @@ pub struct Tunnel {
     /// What is known about this network.
     profile: NetworkProfile,
     blockage: Option<Blockage>,
+    esp_check: EspCheck,
+    /// Whether a stream has made no difference on this network.
+    esp_hopeless: bool,
     mapping: Option<MappingSearch>,
     sizes: Option<Sizes>,
     /// The sizes that the system's network was last configured by.
@@ -105,6 +110,8 @@ impl Tunnel {
             way: None,
             profile,
             blockage: None,
+            esp_check: EspCheck::Done,
+            esp_hopeless: false,
             mapping: None,
             sizes: None,
             sizing: None,
@@ -169,6 +176,11 @@ impl Tunnel {
         if let (Some(at), Some(link)) = (activity.received, self.phase.link_mut()) {
             link.session.handle_esp_received(at.min(now));
         }
+        if let EspCheck::Awaiting { since } = self.esp_check
+            && activity.received.is_some_and(|at| at > since)
+        {
+            self.esp_heard(None, now);
+        }
         if activity.carried != self.carried {
             self.carried = activity.carried;
             if let Some(sizes) = &mut self.sizes {
@@ -193,6 +205,7 @@ impl Tunnel {
         if awake {
             self.sizing_timeout(now);
             self.mapping_timeout(now);
+            self.esp_timeout(now);
         }
         if self.keepalive_due().is_some_and(|due| due <= now) {
             self.keep_alive(now);
@@ -251,7 +264,9 @@ impl Tunnel {
         let sizing = sizing.map(|at| (at, WakeReason::Sizing));
         let mapping = self.mapping_due().map(|at| (at, WakeReason::Mapping));
         let moving = self.moving.timeout();
-        let own = [keepalive, retry, reauthentication, moving, retest, sizing, mapping].into_iter().flatten();
+        let esp = self.esp_due().map(|at| (at, WakeReason::EspCheck));
+        let own =
+            [keepalive, retry, reauthentication, moving, retest, sizing, mapping, esp].into_iter().flatten();
         sessions.chain(own).chain(race).chain(leaving).min_by_key(|(at, _)| *at)
     }
 

@@ -134,3 +134,19 @@ fn a_stream_that_breaks_is_mended_under_the_inner_connections() {
         client.disconnect()
     });
 }
+
+#[test]
+fn where_esp_is_dropped_and_ike_passes_the_tunnel_moves_to_a_stream() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::preserving()).blocking(Block::EspInUdp).build()?;
+        let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
+        let client = Client::start(network.client())?;
+        client.import_file(&gateway.client_profile(|text| text)?)?;
+        client.connect(None)?;
+        let connected = Instant::now();
+        client.wait_for("a stream", |status| transport(status) == Some(Transport::Tcp))?;
+        println!("in a stream after {:?}", connected.elapsed());
+        http::fetch(network.client(), INNER, "/bytes/3000000")?;
+        client.disconnect()
+    });
+}

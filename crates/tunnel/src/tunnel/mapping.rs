@@ -9,6 +9,7 @@ use evenkeel_netprofile::ladder::Transport;
 use evenkeel_netprofile::memory::NatPresence;
 
 use super::Tunnel;
+use super::esp::EspCheck;
 use crate::defaults;
 use crate::event::{Event, OpenedPath};
 use crate::phase::Phase;
@@ -82,6 +83,7 @@ impl Tunnel {
 
     /// Nothing is learned on a path that is given up.
     pub(super) fn stop_learning(&mut self) {
+        self.esp_check = EspCheck::Done;
         self.mapping = None;
         self.sizes = None;
         self.sizing = None;

@@ -39,6 +39,7 @@ impl Tunnel {
     }
 
     fn roam(&mut self, _event: PathEvent, now: Instant) {
+        self.esp_hopeless = false;
         if let Some(retest) = &mut self.retest {
             retest.handle_network_change(now);
         }
@@ -64,10 +65,12 @@ impl Tunnel {
         ways
     }
 
-    fn start_move(&mut self, motive: Motive, now: Instant) {
+    pub(super) fn start_move(&mut self, motive: Motive, now: Instant) {
         let mut ways = self.ways();
-        if motive == Motive::BackToUdp {
-            ways.retain(|way| way.transport == Transport::Udp4500);
+        match motive {
+            Motive::BackToUdp => ways.retain(|way| way.transport == Transport::Udp4500),
+            Motive::EspSilent { .. } => ways.retain(|way| way.transport != Transport::Udp4500),
+            Motive::Roam | Motive::StreamLost => {}
         }
         self.next_move(Plan { motive, ways }, now);
     }
@@ -88,6 +91,7 @@ impl Tunnel {
                     retest.handle_failed(now);
                 }
             }
+            Motive::EspSilent { .. } => self.esp_gave_nothing(now),
             Motive::Roam | Motive::StreamLost => self.session_lost(Failure::PeerDead.into(), now),
         }
     }
@@ -208,12 +212,17 @@ impl Tunnel {
     }
 
     /// The gateway follows.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "anything else stays as it is")]
     pub(super) fn followed(&mut self, now: Instant) {
-        if !matches!(self.moving, Moving::ExpectFollowed { .. }) {
-            return;
+        match mem::take(&mut self.moving) {
+            Moving::ExpectFollowed { plan, .. } => {
+                self.arrived(now);
+                if let Motive::EspSilent { since } = plan.motive {
+                    self.try_esp(since, now);
+                }
+            }
+            other => self.moving = other,
         }
-        self.moving = Moving::Still;
-        self.arrived(now);
     }
 
     /// The connection is on a path that works: remember which, and see to what depends on it.

@@ -21,6 +21,7 @@ impl Tunnel {
                 .and_then(|child| Sizes::start(&link.assigned, child, &link.path, &self.profile, now)),
         };
         self.sizing = self.current_sizes();
+        self.begin_esp_check(now);
     }
 
     /// Sends what is to be asked, and has the system follow what was answered.
@@ -54,6 +55,7 @@ impl Tunnel {
             sizes.handle_reply(id, now);
             sizes.remember(&mut self.profile, at);
         }
+        self.esp_heard(Some(id), now);
     }
 
     pub(super) fn too_big(&mut self, mtu: u16, quotes_our_packet: bool, now: Instant) {

@@ -142,3 +142,40 @@ fn of_the_two_sessions_of_a_way_only_one_ever_authenticates() {
         }
     }
 }
+
+#[test]
+fn esp_that_is_dropped_while_ike_passes_is_a_verdict_of_its_own() {
+    let mut world = World::new(with_streams());
+    world.esp_in_udp_is_dropped = true;
+    world.connect();
+    let spi = world.tunnel.ike_sa().unwrap().spi_i;
+    assert_eq!(transport(&world), Transport::Udp4500);
+    let blocked = |world: &World| world.tunnel.blockage() == Some(Blockage::EspBlocked);
+    let start = world.now;
+    assert!(world.run_until(MINUTE, blocked));
+    assert!(world.now - start < Duration::from_secs(4), "{:?}", world.now - start);
+    assert_eq!(transport(&world), Transport::Tcp4500);
+    assert_eq!(world.tunnel.ike_sa().unwrap().spi_i, spi);
+    assert_eq!(verdict(world.tunnel.network_profile().verdicts.esp_in_udp), Some(Verdict::Blocked));
+    world.run_for(30 * MINUTE);
+    assert_eq!(transport(&world), Transport::Tcp4500, "it went back to where ESP is dropped");
+    // Another network is another matter.
+    world.esp_in_udp_is_dropped = false;
+    world.attach(2, 2);
+    assert!(world.run_until(10 * MINUTE, |world| transport(world) == Transport::Udp4500));
+}
+
+#[test]
+fn an_office_that_answers_nothing_is_no_filter() {
+    let mut world = World::new(with_streams());
+    world.answers_probes = false;
+    world.connect();
+    world.run_for(2 * MINUTE);
+    assert_eq!(transport(&world), Transport::Udp4500);
+    assert_eq!(world.tunnel.blockage(), None);
+    assert_eq!(verdict(world.tunnel.network_profile().verdicts.esp_in_udp), None);
+    let opened = world.trace.len();
+    world.run_for(30 * MINUTE);
+    let streams = world.trace[opened..].iter().filter(|line| line.contains("Tcp")).count();
+    assert_eq!(streams, 0, "streams are tried again and again");
+}

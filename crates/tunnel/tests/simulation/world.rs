@@ -79,6 +79,10 @@ pub(crate) struct World {
     pub(crate) blocked_udp: BTreeSet<u16>,
     /// The gateway takes no IKE_SA_INIT on UDP/4500.
     pub(crate) deaf_to_init_on_4500: bool,
+    /// A filter that knows IKE from ESP.
+    pub(crate) esp_in_udp_is_dropped: bool,
+    streams: BTreeSet<PathId>,
+    in_stream: bool,
     /// The translator.
     pub(crate) nat: Translator,
     opened: u16,
@@ -210,6 +214,9 @@ impl World {
             blocked: BTreeSet::new(),
             blocked_udp: BTreeSet::new(),
             deaf_to_init_on_4500: false,
+            esp_in_udp_is_dropped: false,
+            streams: BTreeSet::new(),
+            in_stream: false,
             nat: Translator::default(),
             opened: 0,
             path_mtu: (1500, 1500),
@@ -515,12 +522,18 @@ impl World {
                 } else {
                     Ok(stream(self.network_id.client(), gateway, port_of(transport)))
                 };
+                if !udp {
+                    self.streams.insert(path);
+                }
                 if result.is_ok() {
                     self.paths.insert(path);
                 }
                 self.answer(Command::PathOpened { path, result });
             }
-            Event::UsePath { path } => assert!(self.paths.contains(&path), "a closed path is used"),
+            Event::UsePath { path } => {
+                assert!(self.paths.contains(&path), "a closed path is used");
+                self.in_stream = self.streams.contains(&path);
+            }
             Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
             Event::SendProbe(SizeProbe { probe, .. }) => {
                 self.probes += 1;
@@ -531,7 +544,8 @@ impl World {
                     }
                     (Direction::Downlink, _) => probe.size <= self.path_mtu.1,
                 };
-                if fits && self.answers_probes && !self.offline && self.sending.is_some() {
+                let passes = self.in_stream || !self.esp_in_udp_is_dropped;
+                if fits && passes && self.answers_probes && !self.offline && self.sending.is_some() {
                     self.sequence += 1;
                     self.echoes.insert((self.now + 2 * LATENCY, self.sequence), probe.id);
                 }
