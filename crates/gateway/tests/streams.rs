@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel_gateway::config::TunSettings;
 use evenkeel_gateway::inner::content;
 use evenkeel_ipsec::crypto::{Secret, TrustAnchors};
 use evenkeel_ipsec::ike::{LocalAuth, PeerAuth};
@@ -225,38 +224,4 @@ async fn a_stream_is_closed_when_the_gateway_ends() {
         matches!(ended, evenkeel_reframer::Ended::PeerClosed | evenkeel_reframer::Ended::Failed(_)),
         "{ended}"
     );
-}
-
-/// The data plane in the inner network's place sees a stream as one more UDP peer, and follows the client from one to
-/// the next. Run as `unshare -rn -- cargo test -p evenkeel-gateway --test streams -- --ignored`.
-#[cfg_attr(
-    target_os = "linux",
-    ignore = "makes a TUN device, routes and addresses: needs a network namespace of its own"
-)]
-#[cfg_attr(not(target_os = "linux"), ignore = "has no network namespaces")]
-#[tokio::test]
-async fn a_stream_reaches_the_network_behind_a_tun_device() {
-    let ip = |arguments: &str| {
-        let status = std::process::Command::new("ip").args(arguments.split(' ')).status().unwrap();
-        assert!(status.success(), "ip {arguments}");
-    };
-    ip("link set lo up");
-    let mut config = config(PSK_GATEWAY);
-    config.listen.tcp_ports = vec![0];
-    config.tun = Some(TunSettings { name: "practice0".to_owned(), mtu: TunSettings::DEFAULT_MTU });
-    let gateway = RunningGateway::start(config);
-    ip("addr add 10.77.0.1/32 dev lo");
-    ip("link set practice0 up");
-    ip("route add 10.77.1.0/24 dev practice0");
-    let mut client = client_over_tcp(&gateway).await;
-    ping(&mut client, GATEWAY_V4).await;
-    for _ in 0..2 {
-        client.move_to(ClientStream::open(gateway.ready.tcp[0], None).await);
-        ping(&mut client, GATEWAY_V4).await;
-        let before = client.ike_rekeys;
-        client.session.rekey_ike(Instant::now());
-        client.run(|client| (client.ike_rekeys > before).then_some(())).await;
-    }
-    client.lose_mapping_to(gateway.ready.nat[0]).await;
-    ping(&mut client, GATEWAY_V4).await;
 }

@@ -16,7 +16,7 @@ use evenkeel_lab::{
     client::Client,
     http,
     practice::{INNER, PracticeGateway},
-    sandbox,
+    sandbox, traffic,
 };
 
 /// A person waits for no longer on the first visit.
@@ -147,6 +147,22 @@ fn where_esp_is_dropped_and_ike_passes_the_tunnel_moves_to_a_stream() {
         client.wait_for("a stream", |status| transport(status) == Some(Transport::Tcp))?;
         println!("in a stream after {:?}", connected.elapsed());
         http::fetch(network.client(), INNER, "/bytes/3000000")?;
+        client.disconnect()
+    });
+}
+
+#[test]
+fn a_gateway_in_front_of_a_real_network_serves_streams_as_well() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::preserving()).blocking(Block::AllUdp).build()?;
+        let gateway = PracticeGateway::demo_with_tun(&network.gateway, network.gateway_address())?;
+        traffic::serve(&network.gateway)?;
+        let client = Client::start(network.client())?;
+        client.import_file(&gateway.client_profile(|text| text)?)?;
+        client.connect(None)?;
+        ensure!(transport(&client.status()?) == Some(Transport::Tcp));
+        traffic::download(network.client(), INNER, 3_000_000)?;
+        traffic::upload(network.client(), INNER, 3_000_000)?;
         client.disconnect()
     });
 }
