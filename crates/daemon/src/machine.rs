@@ -153,12 +153,12 @@ impl Machine for LocalMachine {
 
     fn probe(&mut self, probe: &SizeProbe) {
         let Some(started) = self.started() else { return };
-        match started.probes.packet(probe) {
-            Ok((packet, watches)) => {
+        match started.probes.packets(probe) {
+            Ok((packets, watches)) => {
                 if let Some(watches) = watches {
                     started.plane.watch(watches);
                 }
-                started.plane.probe(packet);
+                packets.into_iter().for_each(|packet| started.plane.probe(packet));
             }
             Err(error) => tracing::debug!(%error, ?probe, "no such probe"),
         }

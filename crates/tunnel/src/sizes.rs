@@ -21,6 +21,9 @@ pub struct SizeProbe {
     pub target: IpAddr,
     /// Length of the inner packet whose outer one has the size that is asked about: for probes that are not padded.
     pub inner_len: u16,
+    /// For a request that is longer than what crosses the path to the gateway, while its reply may well cross the path back:
+    /// it is to go in inner fragments of at most so many bytes.
+    pub cut_to: Option<u16>,
     /// What to send.
     pub probe: mtu::Probe,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Sizes {
     encapsulation: Encapsulation,
     uplink: PmtuSearch,
     downlink: PmtuSearch,
+    /// Whether the size in use towards the gateway has been answered, and is no guess.
+    uplink_answered: bool,
 }
 
 impl Sizes {
@@ -61,6 +66,7 @@ impl Sizes {
             encapsulation,
             uplink: PmtuSearch::new(config(Direction::Uplink, style, profile.uplink), now),
             downlink: PmtuSearch::new(config(Direction::Downlink, ProbeStyle::Echo, profile.downlink), now),
+            uplink_answered: false,
         })
     }
 
@@ -72,7 +78,12 @@ impl Sizes {
     pub(crate) fn poll_probe(&mut self, now: Instant) -> Option<SizeProbe> {
         let probe = self.both().into_iter().find_map(|search| search.poll_probe(now))?;
         let inner_len = self.encapsulation.inner_mtu(probe.size);
-        Some(SizeProbe { source: self.source, target: self.target, inner_len, probe })
+        // Whole as long as nothing is known: that is right on most paths, and not all firewalls let fragments through.
+        let crosses = self.encapsulation.inner_mtu(self.uplink.size());
+        let too_long =
+            probe.id.direction == Direction::Downlink && self.uplink_answered && inner_len > crosses;
+        let cut_to = too_long.then_some(crosses);
+        Some(SizeProbe { source: self.source, target: self.target, inner_len, cut_to, probe })
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -88,6 +99,7 @@ impl Sizes {
     }
 
     pub(crate) fn handle_reply(&mut self, id: ProbeId, now: Instant) {
+        self.uplink_answered |= id.direction == Direction::Uplink;
         for search in self.both() {
             search.handle_reply(id, now);
         }

@@ -30,9 +30,12 @@ impl Probes {
         }
     }
 
-    /// The packet of a probe, and what to watch for if that has changed.
-    pub(super) fn packet(&mut self, probe: &SizeProbe) -> Result<(Probe, Option<WatchSet>), PacketError> {
-        let SizeProbe { source, target, inner_len, probe: mtu::Probe { id, style, size } } = *probe;
+    /// The packets of a probe, and what to watch for if that has changed.
+    pub(super) fn packets(
+        &mut self,
+        probe: &SizeProbe,
+    ) -> Result<(Vec<Probe>, Option<WatchSet>), PacketError> {
+        let SizeProbe { source, target, inner_len, cut_to, probe: mtu::Probe { id, style, size } } = *probe;
         let direction = index(id.direction);
         let echo = EchoRequest {
             source,
@@ -41,9 +44,10 @@ impl Probes {
             sequence: sequence(id.number),
             cookie: self.cookie,
         };
-        let (packet, outer_len) = match style {
-            ProbeStyle::Padded => (echo.packet()?, Some(size)),
-            ProbeStyle::Echo => (echo.packet_of(inner_len)?, None),
+        let (packets, outer_len) = match (style, cut_to) {
+            (ProbeStyle::Padded, _) => (vec![echo.packet()?], Some(size)),
+            (ProbeStyle::Echo, None) => (vec![echo.packet_of(inner_len)?], None),
+            (ProbeStyle::Echo, Some(longest)) => (echo.fragments_of(inner_len, longest)?, None),
         };
         self.highest[direction] = self.highest[direction].max(id.number);
         let watches = (self.target.replace(target) != Some(target)).then(|| {
@@ -55,7 +59,7 @@ impl Probes {
             WatchSet::new(echoes).unwrap_or_default()
         });
         let name = ProbeId(u64::from(id.number) << 1 | direction as u64);
-        Ok((Probe { id: name, packet, outer_len }, watches))
+        Ok((packets.into_iter().map(|packet| Probe { id: name, packet, outer_len }).collect(), watches))
     }
 
     /// Which probe this packet answers.
@@ -96,6 +100,7 @@ mod tests {
             source: "10.9.0.2".parse().unwrap(),
             target: "10.10.0.1".parse().unwrap(),
             inner_len: 1300,
+            cut_to: None,
             probe: mtu::Probe { id: mtu::ProbeId { direction, number }, style, size: 1400 },
         }
     }
@@ -115,8 +120,11 @@ mod tests {
         let mut probes = Probes::new([7; 10]);
         for number in [0, 1, 65_535, 65_536, 70_000, 131_072] {
             for direction in [Direction::Uplink, Direction::Downlink] {
-                let (sent, _) = probes.packet(&probe(direction, ProbeStyle::Echo, number)).unwrap();
-                assert_eq!(probes.answered(&reply(&sent.packet)), Some(mtu::ProbeId { direction, number }));
+                let (sent, _) = probes.packets(&probe(direction, ProbeStyle::Echo, number)).unwrap();
+                assert_eq!(
+                    probes.answered(&reply(&sent[0].packet)),
+                    Some(mtu::ProbeId { direction, number })
+                );
             }
         }
     }
@@ -124,20 +132,33 @@ mod tests {
     #[test]
     fn what_is_padded_is_small_inside_and_what_is_not_has_the_length_itself() {
         let mut probes = Probes::new([7; 10]);
-        let (padded, watches) = probes.packet(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
-        assert_eq!((padded.packet.len(), padded.outer_len), (36, Some(1400)));
+        let (padded, watches) = probes.packets(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
+        assert_eq!((padded[0].packet.len(), padded[0].outer_len), (36, Some(1400)));
         assert!(watches.is_some(), "nobody watches for the answer");
-        let (echo, watches) = probes.packet(&probe(Direction::Downlink, ProbeStyle::Echo, 1)).unwrap();
-        assert_eq!((echo.packet.len(), echo.outer_len), (1300, None));
+        let (echo, watches) = probes.packets(&probe(Direction::Downlink, ProbeStyle::Echo, 1)).unwrap();
+        assert_eq!((echo[0].packet.len(), echo[0].outer_len), (1300, None));
         assert!(watches.is_none());
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_way_there_goes_in_fragments() {
+        let mut probes = Probes::new([7; 10]);
+        let wanted = SizeProbe { cut_to: Some(600), ..probe(Direction::Downlink, ProbeStyle::Echo, 1) };
+        let (pieces, _) = probes.packets(&wanted).unwrap();
+        let lengths: Vec<usize> = pieces.iter().map(|piece| piece.packet.len()).collect();
+        // 1280 bytes behind the IP header, in pieces of a multiple of eight.
+        assert_eq!(lengths, [596, 596, 148]);
+        assert!(pieces.iter().all(|piece| piece.packet[6] & 0x40 == 0), "DF is set");
+        let all = probes.packets(&SizeProbe { cut_to: Some(1300), ..wanted }).unwrap().0;
+        assert_eq!(all.len(), 1, "cut for nothing");
     }
 
     #[test]
     fn answers_to_others_are_none() {
         let (mut ours, mut others) = (Probes::new([7; 10]), Probes::new([8; 10]));
-        ours.packet(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
-        let (theirs, _) = others.packet(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
-        assert_eq!(ours.answered(&reply(&theirs.packet)), None);
+        ours.packets(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
+        let (theirs, _) = others.packets(&probe(Direction::Uplink, ProbeStyle::Padded, 1)).unwrap();
+        assert_eq!(ours.answered(&reply(&theirs[0].packet)), None);
         assert_eq!(ours.answered(&[]), None);
     }
 }

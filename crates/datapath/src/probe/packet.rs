@@ -7,7 +7,9 @@ use etherparse::{
     TcpOptionElement,
 };
 
+use crate::checksum;
 use crate::headers::{IPV4_HEADER, IPV6_HEADER};
+use crate::oversize::Fragments;
 
 /// Echo header: type, code, checksum, identifier, sequence number (RFC 792, RFC 4443 §4.1).
 const ECHO_HEADER: usize = 8;
@@ -82,6 +84,30 @@ impl EchoRequest {
         let mut payload = self.cookie.0.to_vec();
         payload.resize(payload_len, 0);
         self.with_payload(&payload)
+    }
+
+    /// Like [`packet_of`](Self::packet_of), in fragments of at most `mtu` bytes, DF clear: for a request that is longer than the
+    /// path takes whose answer is not. Over IPv6 it stays whole.
+    ///
+    /// # Errors
+    /// See [`PacketError`].
+    pub fn fragments_of(&self, len: u16, mtu: u16) -> Result<Vec<Vec<u8>>, PacketError> {
+        let mut packet = self.packet_of(len)?;
+        if packet.len() <= mtu.into() || !self.source.is_ipv4() {
+            return Ok(vec![packet]);
+        }
+        // Those of one echo are told from those of another by the identification (RFC 791 §3.2).
+        let identification = self.identifier.rotate_left(8) ^ self.sequence;
+        packet[4..6].copy_from_slice(&identification.to_be_bytes());
+        packet[6..8].fill(0);
+        checksum::write_ipv4_header(&mut packet, IPV4_HEADER);
+        let mut fragments = Fragments::new(&packet, mtu.into()).ok_or(PacketError::Length)?;
+        let pieces = std::iter::from_fn(|| {
+            let mut piece = vec![0; fragments.next_len()?];
+            fragments.write_next(&mut piece);
+            Some(piece)
+        });
+        Ok(pieces.collect())
     }
 
     fn with_payload(&self, payload: &[u8]) -> Result<Vec<u8>, PacketError> {
