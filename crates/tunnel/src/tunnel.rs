@@ -63,6 +63,8 @@ pub struct Tunnel {
     esp_hopeless: bool,
     mapping: Option<MappingSearch>,
     sizes: Option<Sizes>,
+    /// What a router has said of the path where nothing can be asked, and until when it is believed.
+    narrowed: Option<(u16, Instant)>,
     /// The sizes that the system's network was last configured by.
     sizing: Option<PathSizes>,
     /// The wall clock when the tunnel was made, and when that was.
@@ -114,6 +116,7 @@ impl Tunnel {
             esp_hopeless: false,
             mapping: None,
             sizes: None,
+            narrowed: None,
             sizing: None,
             clock: (wall, now),
             open_paths: BTreeSet::new(),
@@ -260,8 +263,7 @@ impl Tunnel {
         let race = self.phase.race().into_iter().flat_map(Race::timeouts);
         let retest = self.retest.filter(|_| self.moving.is_still() && matches!(self.phase, Phase::Up(_)));
         let retest = retest.map(|retest| (retest.poll_timeout(), WakeReason::Retest));
-        let sizing = self.sizes.as_ref().filter(|_| !self.moving.is_stranded()).and_then(Sizes::poll_timeout);
-        let sizing = sizing.map(|at| (at, WakeReason::Sizing));
+        let sizing = self.sizing_due().map(|at| (at, WakeReason::Sizing));
         let mapping = self.mapping_due().map(|at| (at, WakeReason::Mapping));
         let moving = self.moving.timeout();
         let esp = self.esp_due().map(|at| (at, WakeReason::EspCheck));

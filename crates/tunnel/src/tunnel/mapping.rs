@@ -86,6 +86,7 @@ impl Tunnel {
         self.esp_check = EspCheck::Done;
         self.mapping = None;
         self.sizes = None;
+        self.narrowed = None;
         self.sizing = None;
     }
 

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use evenkeel_ipsec::ike::Framing;
+use evenkeel_netprofile::defaults::{RAISE_AFTER, SMALLEST_IPV4_PATH_MTU};
 use evenkeel_netprofile::mtu::ProbeId;
+use evenkeel_netprofile::overhead::{Family, IPV6_MIN_MTU};
 
 use super::Tunnel;
 use crate::event::Event;
@@ -14,6 +16,7 @@ impl Tunnel {
     /// they need the CHILD SA alone.
     pub(super) fn start_sizing(&mut self, now: Instant) {
         let Some(link) = self.phase.link() else { return };
+        self.narrowed = None;
         self.sizes = match link.path.nat.framing {
             Framing::Stream => None,
             Framing::Bare | Framing::NonEspMarker => link
@@ -44,7 +47,10 @@ impl Tunnel {
             (Some(sizes), _) => sizes.sizes(),
             (None, Framing::Stream) => PathSizes::of_stream(link.path.path_mtu),
             (None, Framing::Bare | Framing::NonEspMarker) => {
-                PathSizes::unmeasured(&self.profile, link.path.path_mtu)
+                // Nobody says anything about the way back; what is narrow one way is more often than not so both ways.
+                let narrowest =
+                    self.narrowed.map_or(link.path.path_mtu, |(mtu, _)| mtu.min(link.path.path_mtu));
+                PathSizes::unmeasured(&self.profile, narrowest)
             }
         })
     }
@@ -61,11 +67,26 @@ impl Tunnel {
     pub(super) fn too_big(&mut self, mtu: u16, quotes_our_packet: bool, now: Instant) {
         if let Some(sizes) = &mut self.sizes {
             sizes.handle_icmp_too_big(mtu, quotes_our_packet, now);
+        } else if quotes_our_packet && let Some(link) = self.phase.link() {
+            let least = match Family::from(link.path.nat.remote.ip()) {
+                Family::V4 => SMALLEST_IPV4_PATH_MTU,
+                Family::V6 => IPV6_MIN_MTU,
+            };
+            // RFC 8201 §4: believed for ten minutes.
+            self.narrowed = Some((mtu.max(least), now + RAISE_AFTER));
         }
+    }
+
+    /// When there is something to do about sizes.
+    pub(super) fn sizing_due(&self) -> Option<Instant> {
+        let narrowed = self.narrowed.map(|(_, until)| until);
+        let due = self.sizes.as_ref().map_or(narrowed, Sizes::poll_timeout);
+        due.filter(|_| !self.moving.is_stranded())
     }
 
     pub(super) fn sizing_timeout(&mut self, now: Instant) {
         let at = self.wall_at(now);
+        self.narrowed.take_if(|(_, until)| *until <= now);
         if let Some(sizes) = &mut self.sizes {
             sizes.handle_timeout(now);
             sizes.remember(&mut self.profile, at);

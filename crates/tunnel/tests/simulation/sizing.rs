@@ -60,6 +60,14 @@ fn a_narrow_way_back_lowers_the_segments_and_not_the_interface() {
 }
 
 #[test]
+fn a_narrow_way_there_hides_nothing_of_the_way_back() {
+    let world = settled((1300, 1400));
+    // Segments are cut to the narrower of both.
+    assert_eq!(sizes(&world), (inner(1300), inner(1300) - 40));
+    assert_eq!(world.tunnel.network_profile().downlink.map(|mtu| mtu.size), Some(1400));
+}
+
+#[test]
 fn a_path_that_shrinks_under_traffic_is_followed_within_three_seconds_and_in_place() {
     let mut world = settled((1500, 1500));
     world.trace.clear();
@@ -111,4 +119,22 @@ fn a_move_to_another_network_measures_anew() {
     world.attach(2, 2);
     world.run_for(10 * ROUND_TRIP);
     assert_eq!(sizes(&world).0, inner(1380));
+}
+
+#[test]
+fn where_nobody_can_be_asked_a_router_is_believed_for_ten_minutes() {
+    let mut world = World::new(Setup { names_server: false, ..Setup::default() });
+    world.connect();
+    assert_eq!((world.probes, sizes(&world).0), (0, inner(1280)));
+    let too_big = |mtu, quotes_our_packet| Command::TooBig { mtu, quotes_our_packet };
+    world.command(too_big(1124, false));
+    assert_eq!(sizes(&world).0, inner(1280), "anybody is believed");
+    world.command(too_big(1124, true));
+    world.run_for(ROUND_TRIP);
+    assert_eq!(sizes(&world), (inner(1124), inner(1124) - 40));
+    world.command(too_big(68, true));
+    world.run_for(ROUND_TRIP);
+    assert_eq!(sizes(&world).0, inner(576), "less than any path carries");
+    world.run_for(11 * MINUTE);
+    assert_eq!(sizes(&world).0, inner(1280));
 }

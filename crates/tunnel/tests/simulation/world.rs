@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) fallbacks: Vec<Transport>,
     /// What is known of the network.
     pub(crate) profile: NetworkProfile,
+    /// Whether the gateway names a server, which can be asked.
+    pub(crate) names_server: bool,
 }
 
 impl Default for Setup {
@@ -52,6 +54,7 @@ impl Default for Setup {
             addresses: vec![(gateway(10), true)],
             fallbacks: Vec::new(),
             profile: NetworkProfile::default(),
+            names_server: true,
         }
     }
 }
@@ -200,7 +203,9 @@ impl World {
         Self {
             now,
             tunnel: Tunnel::new(config, setup.profile, [setup.seed; 32], WALL, now),
-            gateways: live.map(|(address, _)| (*address, responder(setup.seed, now))).collect(),
+            gateways: live
+                .map(|(address, _)| (*address, responder_naming(setup.names_server, setup.seed, now)))
+                .collect(),
             trace: Vec::new(),
             statuses: Vec::new(),
             keepalives: Vec::new(),
@@ -535,14 +540,16 @@ impl World {
                 self.in_stream = self.streams.contains(&path);
             }
             Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
-            Event::SendProbe(SizeProbe { probe, .. }) => {
+            Event::SendProbe(SizeProbe { probe, cut_to, .. }) => {
                 self.probes += 1;
+                // AES-GCM in UDP over IPv4 adds at least 62 bytes.
+                let request = cut_to.map_or(probe.size, |longest| longest + 62);
                 let fits = match (probe.id.direction, probe.style) {
                     (Direction::Uplink, ProbeStyle::Padded) => probe.size <= self.path_mtu.0,
                     (Direction::Uplink, ProbeStyle::Echo) => {
                         probe.size <= self.path_mtu.0.min(self.path_mtu.1)
                     }
-                    (Direction::Downlink, _) => probe.size <= self.path_mtu.1,
+                    (Direction::Downlink, _) => request <= self.path_mtu.0 && probe.size <= self.path_mtu.1,
                 };
                 let passes = self.in_stream || !self.esp_in_udp_is_dropped;
                 if fits && passes && self.answers_probes && !self.offline && self.sending.is_some() {
@@ -662,6 +669,10 @@ fn esp_proposals() -> EspProposals {
 }
 
 pub(crate) fn responder(seed: u8, now: Instant) -> Responder {
+    responder_naming(true, seed, now)
+}
+
+fn responder_naming(server: bool, seed: u8, now: Instant) -> Responder {
     let config = ResponderConfig {
         local_id: Id::Fqdn("vpn.example.org".into()),
         auth: ResponderAuth::Psk,
@@ -671,7 +682,7 @@ pub(crate) fn responder(seed: u8, now: Instant) -> Responder {
         ts_local: vec![TrafficSelector::from_cidr(Ipv4Addr::new(10, 10, 0, 0).into(), 16).unwrap()],
         pool: Pool {
             v4: Some((Ipv4Addr::new(10, 9, 0, 1), 1000)),
-            dns: vec![IpAddr::V4(Ipv4Addr::new(10, 10, 0, 1))],
+            dns: server.then_some(IpAddr::V4(Ipv4Addr::new(10, 10, 0, 1))).into_iter().collect(),
             domains: vec!["office.example".into()],
             ..Pool::default()
         },
