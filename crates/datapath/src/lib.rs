@@ -33,6 +33,7 @@ mod checksum;
 mod coalesce;
 mod config;
 mod early;
+mod flows;
 mod headers;
 mod icmp;
 mod inbound;

@@ -13,6 +13,7 @@ use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
 use evenkeel_platform::tun::{Frame, MAX_PACKET, Offload, Tun};
 
 use crate::config::{EventSink, PlaneEvent};
+use crate::flows::Flows;
 use crate::icmp::Quote;
 use crate::mailbox::Inbox;
 use crate::mss::{Checksum, MssClamp};
@@ -34,6 +35,9 @@ const SEQUENCE_LOW: u64 = 1 << 28;
 /// How many senders of this machine are told the inner MTU in which time. They are near and learn at once; the limit is
 /// for those that never do.
 const TOLD: (u32, Duration) = (64, Duration::from_millis(100));
+
+/// How often the far end of a connection is told that its segments are too long.
+const TELLINGS: usize = 2;
 
 /// A change for the outbound thread. SAs are named by the SPI of their inbound half, as the control plane does.
 pub(crate) enum OutboundChange {
@@ -74,6 +78,7 @@ pub(crate) struct Outbound {
     /// The SA to prefer comes first.
     sas: Vec<OutboundEntry>,
     train: Train,
+    flows: Flows,
     inner_mtu: usize,
     told: Budget,
     too_big: Throttle,
@@ -98,6 +103,7 @@ impl Outbound {
             events,
             sas: Vec::new(),
             train: Train::new(),
+            flows: Flows::new(),
             inner_mtu: usize::MAX,
             told: Budget::new(TOLD.0, TOLD.1),
             too_big: Throttle::new(Duration::from_secs(1)),
@@ -153,6 +159,7 @@ impl Outbound {
                 if frame.offload.checksum.is_some() { Checksum::Partial } else { Checksum::Complete };
             self.mss.apply(packet, checksum);
         }
+        self.flows.note(packet);
         // The segments of a superpacket share addresses and ports, so one choice holds for all of them; each is
         // checked against the selectors again when it is sealed.
         let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(packet));
@@ -307,7 +314,7 @@ impl Outbound {
                     }
                 }
                 OutboundChange::SetSocket(socket) => self.socket = socket,
-                OutboundChange::SetMss(mss) => self.mss = mss,
+                OutboundChange::SetMss(mss) => self.change_mss(mss),
                 OutboundChange::SetInnerMtu(mtu) => self.inner_mtu = mtu.into(),
                 OutboundChange::Probe(probe) => self.probe(&probe),
                 OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
@@ -315,6 +322,23 @@ impl Outbound {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Connections that begin are limited as they begin; the far ends of those that there are have to be told.
+    #[cold]
+    fn change_mss(&mut self, mss: MssClamp) {
+        let before = std::mem::replace(&mut self.mss, mss);
+        let messages: Vec<Vec<u8>> = self.flows.told(mss, before).collect();
+        for message in messages {
+            let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(&message));
+            let Some(chosen) = chosen else { continue };
+            // Twice, since nothing shows whether it has arrived.
+            for _ in 0..TELLINGS {
+                self.carry_packet(chosen, message.len(), |place| place.copy_from_slice(&message));
+            }
+            self.stats.far_told.add(1);
+        }
+        self.send();
     }
 
     /// Sends a probe and tells what became of it.

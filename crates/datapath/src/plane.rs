@@ -117,7 +117,8 @@ impl DataPlane {
         self.outbound.post(OutboundChange::SetSocket(socket));
     }
 
-    /// Changes the MSS limits; for connections that begin from now on.
+    /// Changes the MSS limits; for connections that begin from now on. Of a lower limit the far ends of the connections that
+    /// there are are told by ICMP through the tunnel: what arrives has to be as short.
     pub fn set_mss(&self, mss: MssClamp) {
         self.outbound.post(OutboundChange::SetMss(mss));
         self.inbound.post(InboundChange::SetMss(mss));

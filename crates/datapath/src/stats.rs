@@ -134,6 +134,8 @@ pub(crate) struct ThreadStats {
     pub(crate) probes_too_big: Counter,
     /// "Packet too big" written to the device.
     pub(crate) too_big_told: Counter,
+    /// Connections whose far end was told that less comes back.
+    pub(crate) far_told: Counter,
     /// The last train or probe sent, or authenticated packet received.
     pub(crate) last: Stamp,
     drops: [Counter; PlaneDrop::ALL.len()],
@@ -168,6 +170,8 @@ pub struct OutboundStats {
     pub probes_too_big: u64,
     /// ICMP messages by which senders of this machine were told the inner MTU.
     pub too_big_told: u64,
+    /// Connections whose far end was told a smaller size, each time that the MSS limit was lowered.
+    pub far_told: u64,
     /// When something was last sent: ESP, or what [`DataPlane::note_sent`](crate::DataPlane::note_sent) told of.
     pub last_sent: Option<Instant>,
 }
@@ -215,6 +219,7 @@ impl PlaneStats {
                 probes_sent: outbound.probes.read(),
                 probes_too_big: outbound.probes_too_big.read(),
                 too_big_told: outbound.too_big_told.read(),
+                far_told: outbound.far_told.read(),
                 last_sent: outbound.last.read(),
             },
             inbound: InboundStats {
