@@ -19,6 +19,7 @@ pub mod dns;
 pub mod ipc_transport;
 pub mod net_events;
 pub mod network_hints;
+pub mod network_identity;
 pub mod routes;
 pub mod service;
 pub mod socket;

@@ -4,11 +4,15 @@
 #![allow(missing_docs, reason = "a test binary")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test binary")]
 
+#[path = "bus/mod.rs"]
+mod bus;
 #[path = "namespaces/dns.rs"]
 mod dns;
 #[path = "namespaces/net_events.rs"]
 mod net_events;
 #[path = "namespaces/network.rs"]
 mod network;
+#[path = "namespaces/network_identity.rs"]
+mod network_identity;
 #[path = "namespaces/routes.rs"]
 mod routes;
