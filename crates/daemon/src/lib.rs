@@ -9,6 +9,7 @@
 //! | [`server`] | clients and their requests |
 //! | [`control`] | the task that owns the connection |
 //! | [`machine`] | sockets, packet threads, routes, DNS |
+//! | [`networks`] | what was learned of each network |
 //! | [`portal`] | captive portals: whether one holds us back, and when it has let us go |
 //! | [`transport`] | ways to the gateway other than UDP |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
@@ -21,6 +22,7 @@ pub mod control;
 pub mod daemon;
 pub mod logging;
 pub mod machine;
+pub mod networks;
 pub mod portal;
 pub mod profiles;
 pub mod server;
