@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Path, SignRequest};
 use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::mtu::ProbeId;
 
 use crate::cause::{ConfigureError, PathError, ResolveError};
@@ -116,6 +117,9 @@ pub enum Command {
         /// Whether it quotes a packet that we have sent; without that it may come from anybody.
         quotes_our_packet: bool,
     },
+    /// The machine is on another network, of which this is known. To be told before
+    /// [`handle_path_event`](crate::Tunnel::handle_path_event).
+    Network(Box<NetworkProfile>),
     /// Authenticated ESP arrived after so long without anything being sent on the path.
     InboundAfterSilence(Duration),
     /// The data plane is gone: nothing can be carried any more.

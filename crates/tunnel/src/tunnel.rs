@@ -160,6 +160,7 @@ impl Tunnel {
             Command::Unconfigured => self.unconfigured(),
             Command::ProbeAnswered(id) => self.probe_answered(id, now),
             Command::TooBig { mtu, quotes_our_packet } => self.too_big(mtu, quotes_our_packet, now),
+            Command::Network(profile) => self.on_network(*profile, now),
             Command::InboundAfterSilence(silence) => self.inbound_after_silence(silence, now),
             Command::DataPlaneLost => self.data_plane_lost(now),
             Command::SequenceLow { spi_in } => {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use evenkeel_ipsec::ike::{Failure, Path};
 use evenkeel_netprofile::ladder::{LastGood, Retest, Transport};
+use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::overhead::Family;
 
 use super::Tunnel;
@@ -36,6 +37,19 @@ impl Tunnel {
             Phase::Off | Phase::ExpectAddresses { .. } | Phase::ExpectClosed | Phase::Failed => {}
         }
         self.settle(now);
+    }
+
+    /// The machine is on another network. What was being learned belongs to the one before; what depends on this one
+    /// begins with what is known of it: at once where the path is that of a session in use, else on arrival.
+    pub(super) fn on_network(&mut self, profile: NetworkProfile, now: Instant) {
+        self.profile = profile;
+        self.blockage = None;
+        self.stop_learning();
+        if self.moving.is_still() && matches!(self.phase, Phase::ExpectConfigured(_) | Phase::Up(_)) {
+            self.start_sizing(now);
+            self.start_mapping(now);
+            self.configure();
+        }
     }
 
     fn roam(&mut self, _event: PathEvent, now: Instant) {

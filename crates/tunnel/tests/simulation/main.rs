@@ -4,6 +4,7 @@
 
 mod connection;
 mod mapping;
+mod memory;
 mod race;
 mod roaming;
 mod sizing;
