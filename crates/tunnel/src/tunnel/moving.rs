@@ -61,6 +61,8 @@ impl Tunnel {
         if matches!(self.moving, Moving::ExpectPath { plan: Plan { motive: Motive::Roam, .. }, .. }) {
             return;
         }
+        // What the path that is left may still answer says nothing about where we are.
+        self.stop_learning();
         self.start_move(Motive::Roam, now);
     }
 

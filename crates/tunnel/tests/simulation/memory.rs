@@ -107,3 +107,14 @@ fn a_network_named_while_nothing_is_connected_counts_for_the_next_connection() {
     assert!((1390..=1400).contains(&size(&world)), "{}", size(&world));
     assert!(interval(&world) >= Duration::from_secs(70), "{:?}", interval(&world));
 }
+
+#[test]
+fn while_a_connection_is_on_its_way_the_new_network_learns_nothing_of_the_old_one() {
+    let mut world = at_home();
+    world.blocked_udp.extend([500, 4500]);
+    world.command(Command::Network(Box::default()));
+    world.attach(2, 2);
+    world.run_for(Duration::from_millis(800));
+    let profile = world.tunnel.network_profile();
+    assert_eq!((profile.uplink, profile.downlink, profile.lifetime), (None, None, None));
+}
