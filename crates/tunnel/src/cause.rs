@@ -83,6 +83,11 @@ pub(crate) enum Remedy {
 }
 
 impl Cause {
+    /// Whether the gateway has said nothing, which says nothing about it.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Resolve(_)) || self.remedy() == Remedy::NextAddress
+    }
+
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             Self::Resolve(_) => Remedy::Retry,

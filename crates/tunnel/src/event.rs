@@ -81,6 +81,11 @@ pub enum Command {
     Connect,
     /// Be disconnected.
     Disconnect,
+    /// Whether a wish outlasts attempts that nobody answers, though it has never been fulfilled: something in between is
+    /// looked into, or is to be removed by a person. No longer so, what is pausing only for that gives up.
+    Outlast(bool),
+    /// What stood in between is gone: try at once, whatever is under way without an answer.
+    StartOver,
     /// Answers [`Event::ResolveGateway`], in order of preference.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
     /// Answers [`Event::OpenPath`].

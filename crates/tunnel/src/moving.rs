@@ -52,6 +52,16 @@ impl Moving {
         matches!(self, Self::ExpectNetwork)
     }
 
+    /// Whether the gateway is asked to follow, since the present path may be dead.
+    pub(crate) fn is_roaming(&self) -> bool {
+        match self {
+            Self::ExpectPath { plan, .. }
+            | Self::ExpectFollowed { plan, .. }
+            | Self::ExpectSuccessor { plan, .. } => plan.motive != Motive::BackToUdp,
+            Self::Still | Self::ExpectCheck { .. } | Self::ExpectNetwork => false,
+        }
+    }
+
     /// The path that is not in use yet.
     pub(crate) fn fresh_path(&self) -> Option<PathId> {
         match self {

@@ -73,6 +73,8 @@ pub struct Tunnel {
     open_paths: BTreeSet<PathId>,
     /// Whether this wish has ever been fulfilled.
     ever_up: bool,
+    /// Whether this wish outlasts attempts that nobody answers even so.
+    outlasts: bool,
     keepalive: Keepalive,
     /// Inner packets that were carried by the last time somebody looked.
     carried: u64,
@@ -122,6 +124,7 @@ impl Tunnel {
             open_paths: BTreeSet::new(),
             backoff: Backoff::default(),
             ever_up: false,
+            outlasts: false,
             keepalive: Keepalive::new(now),
             carried: 0,
             next_id: 0,
@@ -148,6 +151,8 @@ impl Tunnel {
         match command {
             Command::Connect => self.connect(now),
             Command::Disconnect => self.disconnect(now),
+            Command::Outlast(outlasts) => self.outlast(outlasts, now),
+            Command::StartOver => self.start_over(now),
             Command::Resolved(result) => self.resolved(result, now),
             Command::PathOpened { path, result } => self.path_opened(path, result, now),
             Command::PathLost { path, error } => self.path_failed(path, error, now),
@@ -307,6 +312,17 @@ impl Tunnel {
     #[must_use]
     pub fn blockage(&self) -> Option<Blockage> {
         self.blockage
+    }
+
+    /// Whether the gateway is being asked, or is to be asked again, and has yet to answer: while connecting, and after a
+    /// change of the network. Not while there is no network to ask on.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        match self.phase {
+            Phase::ExpectAddresses { .. } | Phase::Racing(_) | Phase::ExpectRetry { .. } => true,
+            Phase::ExpectConfigured(_) | Phase::Up(_) => self.moving.is_roaming(),
+            Phase::Off | Phase::ExpectChild(..) | Phase::ExpectClosed | Phase::Failed => false,
+        }
     }
 
     /// The IKE SA in use, once it is authenticated.

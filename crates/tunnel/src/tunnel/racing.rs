@@ -261,7 +261,8 @@ impl Tunnel {
             return self.run_race(now);
         }
         let cause = if remedy == Remedy::NextAddress { race.into_cause_or(cause) } else { cause };
-        if remedy == Remedy::GiveUp || !self.ever_up {
+        let goes_on = self.ever_up || (self.outlasts && cause.is_silence());
+        if remedy == Remedy::GiveUp || !goes_on {
             self.give_up(cause, now);
         } else {
             self.cause = Some(Arc::new(cause));

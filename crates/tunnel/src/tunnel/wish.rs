@@ -7,9 +7,10 @@ use std::time::Instant;
 use super::Tunnel;
 use crate::cause::{Cause, PathError};
 use crate::defaults;
+use crate::event::PathEvent;
 use crate::link::Link;
 use crate::moving::Moving;
-use crate::phase::{Leaving, Phase, Reauthentication};
+use crate::phase::{Leaving, Network, Phase, Reauthentication};
 use crate::state::TargetState;
 
 impl Tunnel {
@@ -38,6 +39,40 @@ impl Tunnel {
         self.target = TargetState::Down;
         self.cause = None;
         self.take_down(Phase::ExpectClosed, now);
+    }
+
+    /// Whether to go on without an answer from here on.
+    pub(super) fn outlast(&mut self, outlasts: bool, now: Instant) {
+        self.outlasts = outlasts;
+        if !outlasts && !self.ever_up && matches!(self.phase, Phase::ExpectRetry { .. }) {
+            // The cause of the last attempt is the one that it gives up for.
+            self.take_down(Phase::Failed, now);
+        }
+    }
+
+    /// Begins anew where nobody has answered.
+    pub(super) fn start_over(&mut self, now: Instant) {
+        match self.phase {
+            Phase::ExpectAddresses { asked: true } | Phase::Racing(_) | Phase::ExpectRetry { .. } => {
+                self.backoff.reset();
+                // Whoever stood in between may have lied about the name. Addresses that have worked are kept while
+                // the network is configured: traffic would leave outside the tunnel during the look-up.
+                if matches!(self.network, Network::Untouched) {
+                    self.known.clear();
+                }
+                self.start_round(now);
+            }
+            Phase::ExpectConfigured(_) | Phase::Up(_) if self.moving.is_roaming() => {
+                self.handle_path_event(PathEvent::NetworkChanged, now);
+            }
+            Phase::Off
+            | Phase::ExpectAddresses { asked: false }
+            | Phase::ExpectChild(..)
+            | Phase::ExpectConfigured(_)
+            | Phase::Up(_)
+            | Phase::ExpectClosed
+            | Phase::Failed => {}
+        }
     }
 
     /// There is nothing to put packets into any more.

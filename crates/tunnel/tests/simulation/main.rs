@@ -5,6 +5,7 @@
 mod connection;
 mod mapping;
 mod memory;
+mod outlasting;
 mod race;
 mod roaming;
 mod sizing;
