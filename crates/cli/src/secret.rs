@@ -21,6 +21,8 @@ pub(crate) fn ask(kind: SecretKind, about: &str) -> Result<Secret, Failure> {
         SecretKind::Password => "Password",
         SecretKind::Psk => "Pre-shared key",
         SecretKind::PrivateKey => "Passphrase",
+        SecretKind::WireguardPrivateKey => "WireGuard private key",
+        SecretKind::WireguardPresharedKey => "WireGuard pre-shared key",
     };
     rpassword::prompt_password(format!("{what} for {about}: ")).map(Secret::new).map_err(|error| {
         let now = "Feed it with --password-stdin (on import: --passphrase-stdin).";

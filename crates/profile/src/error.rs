@@ -196,6 +196,21 @@ pub enum Conflict {
     /// An answer to nothing.
     #[error("an answer needs the 'url' that gives it")]
     PortalAnswerWithoutUrl,
+    /// No address of our own, or too many.
+    #[error("WireGuard assigns no addresses; allowed: 1 to {} of our own", crate::WireGuard::MAX_ADDRESSES)]
+    WireGuardAddresses,
+    /// No network behind the peer, or too many.
+    #[error(
+        "nothing is reached with these addresses; allowed: 1 to {} networks of their families",
+        crate::WireGuard::MAX_NETWORKS
+    )]
+    WireGuardNetworks,
+    /// A network of a family that we have no address of.
+    #[error("a network here is of a family (IPv4, IPv6) that 'addresses' has none of")]
+    WireGuardFamily,
+    /// The peer's public key where a secret belongs, or the other way round.
+    #[error("this is the same as 'public_key', which is the peer's and known to others")]
+    WireGuardKeyTwice,
 }
 
 /// Something to tell the person about a profile that was taken all the same.

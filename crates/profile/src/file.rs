@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Host, Identity, Method, ProfileName, Secret, WebUrl};
+use crate::{Endpoint, Host, Identity, Method, ProfileName, Secret, WebUrl, WireGuardKey};
 
 /// A VPN connection for Evenkeel.
 ///
@@ -52,6 +52,8 @@ pub(crate) struct ProfileFile {
     /// What to do in networks that block UDP.
     #[serde(default)]
     pub(crate) fallback: FallbackFile,
+    /// The WireGuard peer to fall back to in networks that let neither UDP nor TCP to the gateway through.
+    pub(crate) wireguard: Option<WireGuardFile>,
 }
 
 /// Ports other than the standard ones.
@@ -187,4 +189,34 @@ pub(crate) struct FallbackFile {
     /// Wrap the stream to port 443 in TLS. Default: false.
     #[serde(default)]
     pub(crate) tls: bool,
+}
+
+/// A WireGuard peer to fall back to.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireGuardFile {
+    /// Where the peer is: "vpn.example.com:51820" or "[2001:db8::1]:51820".
+    #[schemars(with = "String")]
+    pub(crate) endpoint: Endpoint,
+    /// The peer's public key in base64.
+    #[schemars(with = "String", length(equal = 44))]
+    pub(crate) public_key: WireGuardKey,
+    /// Our private key in base64; kept with the profile's other secrets after import.
+    #[schemars(with = "String", length(equal = 44))]
+    pub(crate) private_key: Secret,
+    /// A key that both sides know beside their own, in base64.
+    #[schemars(with = "Option<String>", length(equal = 44))]
+    pub(crate) preshared_key: Option<Secret>,
+    /// Our addresses inside the tunnel: nobody assigns them.
+    #[schemars(length(min = 1, max = 8))]
+    pub(crate) addresses: Vec<String>,
+    /// What is reached through the peer. Default: `tunnel.remote_ts`, or everything.
+    #[schemars(length(min = 1, max = 64))]
+    pub(crate) allowed_ips: Option<Vec<String>>,
+    /// DNS servers. Default: `tunnel.dns`.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub(crate) dns: Vec<String>,
+    /// Seconds of silence after which a keepalive is sent; 0 for never. Default: 25.
+    pub(crate) keepalive_s: Option<u16>,
 }

@@ -33,6 +33,7 @@ mod schema;
 mod secret;
 mod url;
 mod value;
+mod wireguard;
 
 pub use certificate::{Certificate, CertificateChain, CertificateError};
 pub use error::{Conflict, FileProblem, Place, Problem, ProfileError, Warning};
@@ -51,6 +52,7 @@ pub use schema::json_schema;
 pub use secret::{Secret, SecretKind, Secrets};
 pub use url::{WebUrl, WebUrlError};
 pub use value::{Cidr, CidrError, Host, HostError, Identity, IdentityError};
+pub use wireguard::{Endpoint, EndpointError, WireGuard, WireGuardKey, WireGuardKeyError, wireguard_secret};
 
 /// Largest profile file, and largest file it may refer to, in bytes.
 pub const MAX_FILE: usize = 1 << 20;

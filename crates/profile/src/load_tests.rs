@@ -65,6 +65,7 @@ fn a_profile_survives_json_both_ways() {
         "name = \"P\"\ngateway = \"gw\"\n[auth]\nmethod = \"psk\"\n[timers]\ndpd_s = 5\n".to_owned(),
         format!("{LEAST}[fallback]\ntcp = false\n"),
         format!("{LEAST}[fallback]\ntcp_ports = [443]\ntls = true\n"),
+        format!("{LEAST}{WIREGUARD}dns = [\"10.9.0.1\"]\n"),
     ] {
         let profile = parse(&text).unwrap_or_else(|e| panic!("{e}")).profile;
         let json = serde_json::to_string(&profile).expect("serialises");
@@ -282,4 +283,98 @@ fn a_portal_page_that_could_tell_nothing_is_refused() {
         let said = refusal(&format!("{LEAST}[portal]\n{rest}\n"));
         assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
     }
+}
+
+const PEER_KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+const OWN_KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+const WIREGUARD: &str = r#"[wireguard]
+endpoint = "198.51.100.10:51820"
+public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+private_key = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
+addresses = ["10.9.0.2/32"]
+"#;
+
+#[test]
+fn a_wireguard_peer_is_for_what_the_tunnel_is_for() {
+    let peer = |text: &str| {
+        let profile = parse(text).unwrap_or_else(|e| panic!("{e}")).profile;
+        let peer = profile.wireguard.expect("a peer");
+        let text = |list: &[crate::Cidr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (text(peer.allowed_ips()), peer.dns().to_vec(), peer.keepalive_s())
+    };
+    let office = vec!["10.10.0.0/16".to_owned()];
+    assert_eq!(peer(&format!("{LEAST}{WIREGUARD}")), (office.clone(), vec![], 25));
+    let everything = LEAST.replace("remote_ts = [\"10.10.0.0/16\"]", "dns = [\"10.10.0.53\"]");
+    let dns = "10.10.0.53".parse().expect("an address");
+    assert_eq!(peer(&format!("{everything}{WIREGUARD}")), (vec!["0.0.0.0/0".to_owned()], vec![dns], 25));
+    let both = WIREGUARD.replace("10.9.0.2/32", "10.9.0.2/24\", \"fd10:9::2");
+    let all = vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()];
+    assert_eq!(peer(&format!("{everything}{both}")), (all, vec![dns], 25));
+    let own = format!(
+        "{everything}{WIREGUARD}allowed_ips = [\"10.10.0.0/16\"]\ndns = [\"10.9.0.1\"]\nkeepalive_s = 0\n"
+    );
+    assert_eq!(peer(&own), (office, vec!["10.9.0.1".parse().expect("an address")], 0));
+}
+
+#[test]
+fn the_secrets_of_a_wireguard_peer_are_in_no_profile() {
+    let text = format!("{LEAST}{WIREGUARD}preshared_key = \"{}\"\n", "ab".repeat(21) + "A=");
+    let loaded = parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.warnings, [Warning::SecretInFile]);
+    assert!(loaded.secrets.wireguard_private_key.as_ref().is_some_and(|key| key.expose() == OWN_KEY));
+    assert!(loaded.secrets.wireguard_preshared_key.is_some() && !loaded.secrets.is_empty());
+    let profile = serde_json::to_string(&loaded.profile).expect("serialises");
+    let debug = format!("{:?}", loaded.profile);
+    for shown in [&profile, &debug] {
+        assert!(shown.contains(PEER_KEY), "{shown}");
+        assert!(!shown.contains(OWN_KEY) && !shown.contains("abab"), "{shown}");
+    }
+    let wrong = refusal(&text.replace(OWN_KEY, "yAnz5TF"));
+    assert!(
+        wrong.contains("wireguard.private_key: this is no WireGuard key") && !wrong.contains("yAnz5TF"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn wireguard_peers_that_make_no_sense_are_refused() {
+    for (old, new, expected) in [
+        (":51820", "", "lab.toml:12:12: wireguard.endpoint: this is no HOST:PORT"),
+        ("endpoint", "#", "wireguard.endpoint: this key is missing"),
+        ("private_key", "#", "wireguard.private_key: this key is missing"),
+        (PEER_KEY, "x", "lab.toml:13:14: wireguard.public_key: this is no WireGuard key"),
+        (OWN_KEY, PEER_KEY, "lab.toml:14:15: wireguard.private_key: this is the same as 'public_key'"),
+        ("\"10.9.0.2/32\"", "", "wireguard.addresses: WireGuard assigns no addresses; allowed: 1 to 8"),
+        ("10.9.0.2/32", "10.9.0.2/33", "lab.toml:15:14: wireguard.addresses[0]: \"10.9.0.2/33\" can't be"),
+        ("10.9.0.2/32", "0.0.0.0", "wireguard.addresses[0]: \"0.0.0.0\" can't be an address of ours"),
+        ("10.9.0.2/32", "fd10:9::2", "wireguard.addresses: nothing is reached with these addresses"),
+        (
+            "[\"10.9",
+            "[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"10.9",
+            "9 entries are too many; allowed: at most 8",
+        ),
+        (
+            "addresses",
+            "allowed_ips = [\"::/0\"]\naddresses",
+            "wireguard.allowed_ips: a network here is of a family",
+        ),
+        (
+            "addresses",
+            "allowed_ips = [\"10.9.0.1/24\"]\naddresses",
+            "wireguard.allowed_ips[0]: the address has bits set",
+        ),
+        ("addresses", "dns = [\"::\"]\naddresses", "wireguard.dns[0]: \"::\" can't be a DNS server"),
+        (
+            "addresses",
+            "listen_port = 1\naddresses",
+            "wireguard.listen_port: unknown key `listen_port`; allowed: endpoint",
+        ),
+    ] {
+        let said = refusal(&format!("{LEAST}{}", WIREGUARD.replacen(old, new, 1)));
+        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+    }
+    let profile = parse(&format!("{LEAST}{WIREGUARD}")).unwrap_or_else(|e| panic!("{e}")).profile;
+    let mut json = serde_json::to_value(&profile).expect("serialises");
+    *json.pointer_mut("/wireguard/allowed_ips").expect("there") = serde_json::json!(["::/0"]);
+    assert!(serde_json::from_value::<Profile>(json).is_err());
 }

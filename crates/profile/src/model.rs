@@ -3,7 +3,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, CertificateChain, Cidr, Host, Identity, Portal, ProfileName, Proposal, SecretKind};
+use crate::{
+    Certificate, CertificateChain, Cidr, Host, Identity, Portal, ProfileName, Proposal, SecretKind, WireGuard,
+};
 
 /// How to reach one VPN and what to ask of it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub struct Profile {
     /// What to do in networks that block UDP.
     #[serde(default, skip_serializing_if = "Fallback::is_default")]
     pub fallback: Fallback,
+    /// The WireGuard peer to fall back to, if there is one. (In a box, since few profiles have one.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<Box<WireGuard>>,
 }
 
 impl Profile {

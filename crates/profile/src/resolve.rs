@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::file::{AuthFile, FallbackFile, PortalFile, ProfileFile, TimersFile, TrustFile};
 use crate::key::read_private_key;
+use crate::wireguard::resolve_wireguard;
 use crate::{
     Auth, Certificate, CertificateChain, Cidr, Conflict, EspOptions, Fallback, FileProblem, GatewayPorts,
     Host, IkeOptions, Method, Portal, ProbeAnswer, ProbePage, ProbePageError, Problem, Profile, Proposal,
@@ -20,7 +21,7 @@ pub(crate) struct Fault {
     pub(crate) problem: Problem,
 }
 
-fn fault(key: impl Into<String>, problem: Problem) -> Fault {
+pub(crate) fn fault(key: impl Into<String>, problem: Problem) -> Fault {
     Fault { key: Some(key.into()), problem }
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn resolve(
     if file.legacy {
         warnings.push(Warning::Legacy);
     }
-    if file.auth.secret.is_some() {
+    if file.auth.secret.is_some() || file.wireguard.is_some() {
         warnings.push(Warning::SecretInFile);
     }
     let remote_id = match file.remote_id {
@@ -48,7 +49,18 @@ pub(crate) fn resolve(
     };
     let local_id = file.auth.local_id.clone();
     let fallback = resolve_fallback(file.fallback, file.gateway_ports.tcp)?;
-    let (auth, secrets) = resolve_auth(file.auth, file.trust, passphrase, read)?;
+    let (auth, mut secrets) = resolve_auth(file.auth, file.trust, passphrase, read)?;
+    let tunnel = Tunnel {
+        remote_ts: entries("tunnel.remote_ts", file.tunnel.remote_ts, Cidr::try_from)?,
+        local_ts: entries("tunnel.local_ts", file.tunnel.local_ts, Cidr::try_from)?,
+        dns: entries("tunnel.dns", file.tunnel.dns, dns_server)?,
+        domains: entries("tunnel.domains", file.tunnel.domains, Host::try_from)?,
+        mtu: file.tunnel.mtu,
+    };
+    let wireguard = file
+        .wireguard
+        .map(|peer| resolve_wireguard(peer, &tunnel, &mut secrets).map(Box::new))
+        .transpose()?;
     let profile = Profile {
         name: file.name,
         gateway: file.gateway,
@@ -56,13 +68,7 @@ pub(crate) fn resolve(
         remote_id,
         local_id,
         auth,
-        tunnel: Tunnel {
-            remote_ts: entries("tunnel.remote_ts", file.tunnel.remote_ts, Cidr::try_from)?,
-            local_ts: entries("tunnel.local_ts", file.tunnel.local_ts, Cidr::try_from)?,
-            dns: entries("tunnel.dns", file.tunnel.dns, dns_server)?,
-            domains: entries("tunnel.domains", file.tunnel.domains, Host::try_from)?,
-            mtu: file.tunnel.mtu,
-        },
+        tunnel,
         ike: IkeOptions { proposals: entries("ike.proposals", file.ike.proposals, Proposal::try_from)? },
         esp: EspOptions {
             proposals: entries("esp.proposals", file.esp.proposals, Proposal::try_from)?,
@@ -76,6 +82,7 @@ pub(crate) fn resolve(
         },
         portal: resolve_portal(file.portal)?,
         fallback,
+        wireguard,
     };
     Ok((profile, secrets, warnings))
 }
@@ -170,7 +177,7 @@ fn ports(listed: Vec<u16>) -> Result<TcpPorts, Fault> {
 }
 
 /// Checks each entry of a list and blames the one at fault.
-fn entries<T, E: Display>(
+pub(crate) fn entries<T, E: Display>(
     key: &str,
     list: Vec<String>,
     check: impl Fn(String) -> Result<T, E>,
@@ -179,7 +186,7 @@ fn entries<T, E: Display>(
     list.into_iter().enumerate().map(|(i, text)| check(text).map_err(|e| blame(i, e))).collect()
 }
 
-fn dns_server(text: String) -> Result<IpAddr, String> {
+pub(crate) fn dns_server(text: String) -> Result<IpAddr, String> {
     match text.parse::<IpAddr>() {
         Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Ok(ip),
         _ => Err(format!("{text:?} can't be a DNS server; allowed: the IPv4 or IPv6 address of a host")),

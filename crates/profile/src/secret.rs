@@ -50,12 +50,21 @@ pub struct Secrets {
     /// The private key, unencrypted, as PEM: `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<Secret>,
+    /// Our private key for [`Profile::wireguard`](crate::Profile::wireguard), in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard_private_key: Option<Secret>,
+    /// The pre-shared key for it, in base64; without one, the keys of both sides stand alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard_preshared_key: Option<Secret>,
 }
 
 impl Secrets {
     /// Whether none is set.
     pub fn is_empty(&self) -> bool {
-        self.password.is_none() && self.psk.is_none() && self.private_key.is_none()
+        let Self { password, psk, private_key, wireguard_private_key, wireguard_preshared_key } = self;
+        [password, psk, private_key, wireguard_private_key, wireguard_preshared_key]
+            .into_iter()
+            .all(Option::is_none)
     }
 
     /// The one of this kind, if set.
@@ -64,6 +73,8 @@ impl Secrets {
             SecretKind::Password => self.password.as_ref(),
             SecretKind::Psk => self.psk.as_ref(),
             SecretKind::PrivateKey => self.private_key.as_ref(),
+            SecretKind::WireguardPrivateKey => self.wireguard_private_key.as_ref(),
+            SecretKind::WireguardPresharedKey => self.wireguard_preshared_key.as_ref(),
         }
     }
 
@@ -73,6 +84,8 @@ impl Secrets {
             SecretKind::Password => self.password = Some(secret),
             SecretKind::Psk => self.psk = Some(secret),
             SecretKind::PrivateKey => self.private_key = Some(secret),
+            SecretKind::WireguardPrivateKey => self.wireguard_private_key = Some(secret),
+            SecretKind::WireguardPresharedKey => self.wireguard_preshared_key = Some(secret),
         }
     }
 }
@@ -87,4 +100,8 @@ pub enum SecretKind {
     Psk,
     /// The private key of the client certificate.
     PrivateKey,
+    /// Our private key for the WireGuard fallback.
+    WireguardPrivateKey,
+    /// The pre-shared key of the WireGuard fallback.
+    WireguardPresharedKey,
 }

@@ -149,6 +149,11 @@ pub(crate) fn secret_missing(secret: SecretKind) -> Explanation {
             "It is not stored with the profile.",
             "Import the profile again, with --replace.",
         ),
+        SecretKind::WireguardPrivateKey | SecretKind::WireguardPresharedKey => Explanation::new(
+            "A key for the WireGuard fallback is missing.",
+            "It is not stored with the profile.",
+            "Import the profile again, with --replace.",
+        ),
     }
 }
 

@@ -138,6 +138,7 @@ impl Draft {
             timers,
             portal: Portal::default(),
             fallback: Fallback::default(),
+            wireguard: None,
         };
         Loaded { profile, secrets: self.secrets, warnings: self.warnings }
     }
