@@ -135,6 +135,7 @@ impl Tunnel {
             source,
             target,
             inner_len: defaults::ESP_QUESTION_SIZE,
+            cut_to: None,
             probe,
         }));
     }
