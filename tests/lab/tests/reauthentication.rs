@@ -24,12 +24,13 @@ use evenkeel_lab::{
     traffic, wait,
 };
 
-/// For how long the gateway lets an authentication count, in seconds: it says so by AUTH_LIFETIME.
-const LIFETIME: u32 = 6;
+/// For how long the gateway lets an authentication count, in seconds: it says so by AUTH_LIFETIME. The client heeds no less
+/// than ten.
+const LIFETIME: u32 = 12;
 /// How much later it closes the IKE SA of a client that has not authenticated anew.
 const GRACE: u32 = 3;
 /// How long a stream lasts: two lifetimes, and more than one IKE SA can live.
-const SECONDS: u32 = 16;
+const SECONDS: u32 = 28;
 /// Bytes a second at which the gateway's packets never stand in a queue, and at which they always do, so that some are here
 /// before their SA is.
 const SLOW: u32 = 1_000_000;
