@@ -18,6 +18,10 @@ pub const SECOND_PORT_AFTER: Duration = Duration::from_millis(300);
 /// retransmission takes, so that one lost datagram is not taken for a blocked port.
 pub const HOLD_ANSWER: Duration = Duration::from_millis(300);
 
+/// While the tunnel carries something, this often somebody looks whether it still does: a path that swallows everything
+/// from one moment to the next brings nothing about by itself, and a person waits meanwhile.
+pub const LOOK_AFTER: Duration = Duration::from_millis(500);
+
 /// How long the gateway has for following to another path before the next is tried. The request is repeated several times
 /// meanwhile, and a person notices a pause of a second.
 pub const MOVE_PATIENCE: Duration = Duration::from_secs(1);

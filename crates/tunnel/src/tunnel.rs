@@ -23,6 +23,7 @@ use evenkeel_netprofile::time::UnixSeconds;
 use crate::backoff::Backoff;
 use crate::cause::Cause;
 use crate::config::TunnelConfig;
+use crate::defaults;
 use crate::event::{Activity, Command, Event, WakeReason};
 use crate::inner::InnerNetwork;
 use crate::keepalive::Keepalive;
@@ -78,6 +79,8 @@ pub struct Tunnel {
     keepalive: Keepalive,
     /// Inner packets that were carried by the last time somebody looked.
     carried: u64,
+    /// When somebody is to look again, since there was more than before.
+    look_at: Option<Instant>,
     /// For links and paths.
     next_id: u64,
     /// The state last reported, since when it is so, and what went wrong last.
@@ -127,6 +130,7 @@ impl Tunnel {
             outlasts: false,
             keepalive: Keepalive::new(now),
             carried: 0,
+            look_at: None,
             next_id: 0,
             reported: TunnelState::Off,
             since: now,
@@ -192,6 +196,7 @@ impl Tunnel {
         }
         if activity.carried != self.carried {
             self.carried = activity.carried;
+            self.look_at = Some(now + defaults::LOOK_AFTER);
             if let Some(sizes) = &mut self.sizes {
                 sizes.handle_traffic(now);
             }
@@ -211,6 +216,7 @@ impl Tunnel {
             }
         }
         self.move_timeout(now);
+        self.look_at.take_if(|at| *at <= now);
         if awake {
             self.sizing_timeout(now);
             self.mapping_timeout(now);

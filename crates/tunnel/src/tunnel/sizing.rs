@@ -80,7 +80,10 @@ impl Tunnel {
     /// When there is something to do about sizes.
     pub(super) fn sizing_due(&self) -> Option<Instant> {
         let narrowed = self.narrowed.map(|(_, until)| until);
-        let due = self.sizes.as_ref().map_or(narrowed, Sizes::poll_timeout);
+        let due = match &self.sizes {
+            Some(sizes) => sizes.poll_timeout().into_iter().chain(self.look_at).min(),
+            None => narrowed,
+        };
         due.filter(|_| !self.moving.is_stranded())
     }
 

@@ -84,6 +84,23 @@ fn a_path_that_shrinks_under_traffic_is_followed_within_three_seconds_and_in_pla
 }
 
 #[test]
+fn a_path_that_swallows_everything_large_is_noticed_although_nothing_comes_back() {
+    let mut world = settled((1500, 1500));
+    world.run_for(5 * ROUND_TRIP);
+    // What an application begins is seen by its first answer, and then there is none.
+    for _ in 0..3 {
+        world.activity = Activity { carried: world.activity.carried + 1, ..world.activity };
+        world.tell_activity();
+        world.run_for(Duration::from_millis(1100));
+    }
+    world.path_mtu = (1300, 1300);
+    world.activity.carried += 1;
+    let start = world.now;
+    let lowered = world.run_until(MINUTE, |world| sizes(world).0 == inner(1300));
+    assert!(lowered && world.now - start < Duration::from_secs(3), "after {:?}", world.now - start);
+}
+
+#[test]
 fn where_nothing_inside_answers_the_size_is_cautious() {
     let mut world = World::new(Setup::default());
     world.answers_probes = false;
