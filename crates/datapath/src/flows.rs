@@ -22,7 +22,7 @@ const REMEMBERED: usize = 256;
 /// Source and destination port.
 const PORTS: usize = 4;
 
-/// The connections of this machine, newest last acknowledgement of each.
+/// The connections of this machine, and what was said last on each.
 pub(crate) struct Flows(Box<[Option<Flow>]>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +32,7 @@ struct Flow {
     addresses: [u8; 32],
     /// Our port and the far end's.
     ports: [u8; PORTS],
+    sequence: u32,
     acknowledgement: u32,
 }
 
@@ -51,6 +52,15 @@ impl Flows {
         let flow = Flow::of(packet, parsed);
         let Some(slot) = self.0.get_mut(flow.slot()) else { return };
         *slot = (flags & tcp::RST == 0).then_some(flow);
+    }
+
+    /// What tells the near ends, this machine's, that packets of more than `mtu` bytes don't get through: they need not wait
+    /// for their own timers. Whoever has nothing outstanding ignores it.
+    pub(crate) fn told_here(&self, mtu: u16) -> impl Iterator<Item = Vec<u8>> {
+        self.0
+            .iter()
+            .flatten()
+            .filter_map(move |flow| too_big_message(&flow.sent(u16::MAX), u16::MAX.into(), mtu))
     }
 
     /// What tells the far ends that packets may be as long as `limit` says from here on, and no longer as `before`: one
@@ -81,8 +91,9 @@ impl Flow {
         let start = parsed.network.header_len;
         let mut ports = [0; PORTS];
         ports.copy_from_slice(&packet[start..start + PORTS]);
+        let sequence = read_u32(packet, start + tcp::SEQUENCE);
         let acknowledgement = read_u32(packet, start + tcp::ACKNOWLEDGEMENT);
-        Self { family, addresses, ports, acknowledgement }
+        Self { family, addresses, ports, sequence, acknowledgement }
     }
 
     /// Where it is kept. Anything that differs between two connections of one machine will do.
@@ -94,10 +105,23 @@ impl Flow {
         ((ports ^ far.rotate_left(13)).wrapping_mul(0x9e37_79b9) >> 16) as usize % REMEMBERED
     }
 
-    /// The start of the segment that the far end has outstanding: as much of a packet of `len` bytes as ICMP quotes.
+    /// The segment that the far end has outstanding: as much of a packet of `len` bytes as ICMP quotes.
     fn outstanding(&self, len: u16) -> Vec<u8> {
         let half = self.family.addresses().len() / 2;
         let (ours, theirs) = self.addresses[..2 * half].split_at(half);
+        let (our_port, their_port) = self.ports.split_at(PORTS / 2);
+        self.start_of(len, [theirs, ours], [their_port, our_port], self.acknowledgement)
+    }
+
+    /// The segment that this machine sent last.
+    fn sent(&self, len: u16) -> Vec<u8> {
+        let half = self.family.addresses().len() / 2;
+        let (ours, theirs) = self.addresses[..2 * half].split_at(half);
+        let (our_port, their_port) = self.ports.split_at(PORTS / 2);
+        self.start_of(len, [ours, theirs], [our_port, their_port], self.sequence)
+    }
+
+    fn start_of(&self, len: u16, addresses: [&[u8]; 2], ports: [&[u8]; 2], sequence: u32) -> Vec<u8> {
         let mut packet = match self.family {
             Family::V4 => {
                 // Version and length, DF, hop limit.
@@ -111,15 +135,12 @@ impl Flow {
                 header
             }
         };
-        packet.extend_from_slice(theirs);
-        packet.extend_from_slice(ours);
+        packet.extend(addresses.concat());
         if self.family == Family::V4 {
             checksum::write_ipv4_header(&mut packet, IPV4_HEADER);
         }
-        let (our_port, their_port) = self.ports.split_at(PORTS / 2);
-        packet.extend_from_slice(their_port);
-        packet.extend_from_slice(our_port);
-        packet.extend_from_slice(&self.acknowledgement.to_be_bytes());
+        packet.extend(ports.concat());
+        packet.extend(sequence.to_be_bytes());
         packet
     }
 }
@@ -195,6 +216,19 @@ mod tests {
             flows.note(&nothing);
         }
         assert!(told(&flows, NARROW, WIDE).is_empty());
+    }
+
+    #[test]
+    fn this_machine_is_told_about_what_it_has_sent_last() {
+        let mut flows = Flows::new();
+        let sent = testing::tcp(&Tcp { sequence: 77_000, ..Tcp::default() });
+        flows.note(&sent);
+        let messages: Vec<_> = flows.told_here(1300).collect();
+        let [message] = messages.as_slice() else { panic!("{messages:?}") };
+        // From the far end's address, which is routed into the tunnel, to ours.
+        assert_eq!((&message[12..16], &message[16..20]), (&sent[16..20], &sent[12..16]));
+        let quote = &message[IPV4_HEADER + 8..];
+        assert_eq!((&quote[12..20], &quote[20..28]), (&sent[12..20], &sent[20..28]));
     }
 
     #[test]

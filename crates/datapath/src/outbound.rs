@@ -315,13 +315,28 @@ impl Outbound {
                 }
                 OutboundChange::SetSocket(socket) => self.socket = socket,
                 OutboundChange::SetMss(mss) => self.change_mss(mss),
-                OutboundChange::SetInnerMtu(mtu) => self.inner_mtu = mtu.into(),
+                OutboundChange::SetInnerMtu(mtu) => self.change_inner_mtu(mtu),
                 OutboundChange::Probe(probe) => self.probe(&probe),
                 OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
                 OutboundChange::Stop => return ControlFlow::Break(()),
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// What is on its way when the path becomes narrower is lost: its senders are told at once.
+    #[cold]
+    fn change_inner_mtu(&mut self, mtu: u16) {
+        let before = std::mem::replace(&mut self.inner_mtu, mtu.into());
+        if self.inner_mtu < before {
+            for message in self.flows.told_here(mtu) {
+                if self.told.allows(Instant::now())
+                    && self.tun.write(Offload::default(), &[IoSlice::new(&message)]).is_ok()
+                {
+                    self.stats.too_big_told.add(1);
+                }
+            }
+        }
     }
 
     /// Connections that begin are limited as they begin; the far ends of those that there are have to be told.
