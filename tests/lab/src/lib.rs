@@ -14,7 +14,7 @@
 //! [`answers`] are an office that begins to talk, or does not answer.
 //!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
-//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256. [`portal`] makes
+//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256; a [`download`] goes on meanwhile. [`portal`] makes
 //! the clients' router a captive portal.
 //!
 //! All of this is made of what Linux alone has: elsewhere the crate is empty.
@@ -27,6 +27,7 @@ pub mod blocks;
 pub mod calls;
 pub mod client;
 pub mod counters;
+pub mod download;
 pub mod engine;
 pub mod exec;
 pub mod gotatun;

@@ -195,7 +195,7 @@ pub fn reaches(host: &Host, server: IpAddr, patience: Duration) -> bool {
     host.run(|| TcpStream::connect_timeout(&(server, PORT).into(), patience).is_ok())
 }
 
-fn connect(server: IpAddr) -> anyhow::Result<TcpStream> {
+pub(crate) fn connect(server: IpAddr) -> anyhow::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&(server, PORT).into(), STALL).context("connecting")?;
     stream.set_read_timeout(Some(STALL))?;
     stream.set_write_timeout(Some(STALL))?;
@@ -252,7 +252,7 @@ fn send(stream: &mut impl Write, length: u64) -> anyhow::Result<Digest> {
     Ok(hash.finish())
 }
 
-fn receive(stream: &mut impl Read, length: u64) -> anyhow::Result<Digest> {
+pub(crate) fn receive(stream: &mut impl Read, length: u64) -> anyhow::Result<Digest> {
     let mut hash = Hash::new(&SHA256);
     let mut block = vec![0; 64 * 1024];
     let mut left = length;
@@ -267,7 +267,7 @@ fn receive(stream: &mut impl Read, length: u64) -> anyhow::Result<Digest> {
     Ok(hash.finish())
 }
 
-fn check_digest(stream: &mut impl Read, ours: &Digest) -> anyhow::Result<()> {
+pub(crate) fn check_digest(stream: &mut impl Read, ours: &Digest) -> anyhow::Result<()> {
     let mut theirs = [0; 32];
     stream.read_exact(&mut theirs).context("reading the SHA-256")?;
     ensure!(ours.as_ref() == theirs, "the data was damaged on its way: SHA-256 differs");
