@@ -7,6 +7,7 @@ mod cause;
 mod engine;
 mod handle;
 mod machine;
+mod portal;
 mod status;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use cause::{Circumstances, cause_of};
 pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
 pub use machine::{Fault, Machine, MachineEvent, Reach};
+use portal::PortalSearch;
 use status::Moment;
 
 /// Gives fresh randomness, or none when the system has none to give.
@@ -61,6 +63,17 @@ struct Connection {
     key: Option<SigningKey>,
     /// The machine's own words for its last fault.
     fault: Option<Cause>,
+    /// Unless the profile says not to look.
+    portal: Option<PortalSearch>,
+}
+
+impl Connection {
+    /// When something of this connection is due.
+    fn wake(&self) -> Option<Instant> {
+        let tunnel = self.tunnel.poll_timeout().map(|(at, _)| at);
+        let portal = self.portal.as_ref().and_then(PortalSearch::poll_timeout);
+        [tunnel, portal].into_iter().flatten().min()
+    }
 }
 
 impl<M: Machine> Control<M> {
@@ -85,7 +98,7 @@ impl<M: Machine> Control<M> {
         tokio::pin!(stop);
         let mut stopping = false;
         loop {
-            let wake = self.connection.as_ref().and_then(|connection| connection.tunnel.poll_timeout());
+            let wake = self.connection.as_ref().and_then(Connection::wake);
             tokio::select! {
                 () = &mut stop, if !stopping => {
                     stopping = true;
@@ -94,10 +107,7 @@ impl<M: Machine> Control<M> {
                 }
                 Some(request) = self.requests.recv(), if !stopping => self.handle_request(request),
                 event = self.machine.next_event() => self.handle_event(event),
-                () = until(wake.map(|(at, _)| at)) => {
-                    tracing::trace!(reason = ?wake.map(|(_, reason)| reason), "timer");
-                    self.handle_timeout();
-                }
+                () = until(wake) => self.handle_timeout(),
             }
             if stopping && !self.is_busy() {
                 self.machine.close();
@@ -156,7 +166,9 @@ impl<M: Machine> Control<M> {
         let tunnel =
             Tunnel::new(engine.tunnel, NetworkProfile::default(), seed, wall_clock(), Instant::now());
         let (reach, key) = (engine.reach, engine.key);
-        self.connection = Some(Connection { user: caller.user, record, tunnel, reach, key, fault: None });
+        let portal = record.profile.portal.detect.then(PortalSearch::new);
+        self.connection =
+            Some(Connection { user: caller.user, record, tunnel, reach, key, fault: None, portal });
         self.tell_tunnel(Command::Connect);
         Ok(())
     }
@@ -186,11 +198,12 @@ impl<M: Machine> Control<M> {
                 },
             )
         });
-        let (activity, drops) = (self.machine.activity(), self.machine.drops());
+        let (activity, drops, moment) = (self.machine.activity(), self.machine.drops(), Moment::present());
         let status = Status {
+            portal: portal::of_search(connection.portal.as_ref(), moment),
             profile: Some(connection.record.profile.name.clone()),
             gateway: Some(connection.record.profile.gateway.clone()),
-            ..status::of_tunnel(&connection.tunnel, cause, activity, &drops, Moment::present())
+            ..status::of_tunnel(&connection.tunnel, cause, activity, &drops, moment)
         };
         match permit(caller, Action::InspectConnectionOf(&connection.user)) {
             Ok(()) => status,
@@ -205,10 +218,9 @@ impl<M: Machine> Control<M> {
                 connection.tunnel.handle_datagram(path, &message, Instant::now());
                 return self.settle();
             }
-            MachineEvent::NetworkChanged => {
-                connection.tunnel.handle_path_event(PathEvent::NetworkChanged, Instant::now());
-                return self.settle();
-            }
+            MachineEvent::NetworkChanged => return self.handle_path_event(PathEvent::NetworkChanged),
+            MachineEvent::Woke => return self.handle_path_event(PathEvent::Woke),
+            MachineEvent::Portal(report) => return self.handle_portal(&report),
             MachineEvent::Resolved(result) => Command::Resolved(result),
             MachineEvent::PathOpened { path, result } => Command::PathOpened {
                 path,
@@ -244,12 +256,24 @@ impl<M: Machine> Control<M> {
         self.tell_tunnel(command);
     }
 
+    fn handle_path_event(&mut self, event: PathEvent) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.tunnel.handle_path_event(event, Instant::now());
+        if let Some(search) = &mut connection.portal {
+            search.handle_network_change();
+        }
+        self.settle();
+    }
+
     fn handle_timeout(&mut self) {
         let activity = self.machine.activity();
         let Some(connection) = &mut self.connection else { return };
         let now = Instant::now();
-        connection.tunnel.handle_activity(activity, now);
-        connection.tunnel.handle_timeout(now);
+        if let Some((_, reason)) = connection.tunnel.poll_timeout().filter(|(at, _)| *at <= now) {
+            tracing::trace!(?reason, "timer");
+            connection.tunnel.handle_activity(activity, now);
+            connection.tunnel.handle_timeout(now);
+        }
         self.settle();
     }
 
@@ -260,8 +284,21 @@ impl<M: Machine> Control<M> {
         }
     }
 
-    /// Does what the tunnel asks for, until it asks for nothing more.
+    /// Does what the tunnel and the search for a portal ask for, until neither asks for anything more.
     fn settle(&mut self) {
+        let mut changed = self.carry_out();
+        while self.follow_portal() {
+            changed = true;
+            self.carry_out();
+        }
+        if changed {
+            // Nobody watching is no error.
+            let _ = self.changes.send(());
+        }
+    }
+
+    /// Does what the tunnel asks for. Whether that was anything.
+    fn carry_out(&mut self) -> bool {
         let mut changed = false;
         while let Some(connection) = &mut self.connection {
             let Some(event) = connection.tunnel.poll_event() else { break };
@@ -274,10 +311,7 @@ impl<M: Machine> Control<M> {
             self.act(event);
         }
         self.flush();
-        if changed {
-            // Nobody watching is no error.
-            let _ = self.changes.send(());
-        }
+        changed
     }
 
     fn flush(&mut self) {

@@ -2,6 +2,7 @@
 
 mod network;
 mod paths;
+mod portals;
 mod probes;
 mod resolver;
 mod streams;
@@ -28,8 +29,10 @@ use evenkeel_tunnel::{Activity, InnerNetwork, PathError, PathId, SizeProbe, Way}
 use tokio::sync::mpsc;
 
 use crate::control::{Fault, Machine, MachineEvent, Reach};
+use crate::portal::PortalConfig;
 use network::NetworkTask;
 use paths::Paths;
+use portals::Portals;
 use probes::Probes;
 use resolver::Resolver;
 use surroundings::Surroundings;
@@ -50,6 +53,7 @@ pub struct LocalMachine {
     resolver: Resolver,
     network: NetworkTask,
     surroundings: Surroundings,
+    portals: Portals,
     paths: Paths,
     /// Paths that were opened, or could not be, and have not been told of yet.
     opened: VecDeque<MachineEvent>,
@@ -78,6 +82,7 @@ impl LocalMachine {
             resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
             surroundings: Surroundings::watch(),
+            portals: Portals::default(),
             paths: Paths::default(),
             opened: VecDeque::new(),
             device: None,
@@ -194,6 +199,14 @@ impl Machine for LocalMachine {
         self.network.revert();
     }
 
+    fn look_for_portal(&mut self, config: PortalConfig) {
+        self.portals.look(config);
+    }
+
+    fn forget_portal(&mut self) {
+        self.portals.forget();
+    }
+
     fn activity(&mut self) -> Activity {
         self.plane.as_ref().map_or_else(Activity::default, |started| {
             let stats = started.plane.snapshot();
@@ -217,6 +230,7 @@ impl Machine for LocalMachine {
 
     fn close(&mut self) {
         self.resolver.forget();
+        self.portals.forget();
         self.paths.close_all();
         self.opened.clear();
         self.plane = None;
@@ -234,6 +248,7 @@ impl Machine for LocalMachine {
                 () = self.surroundings.changed(self.device.as_ref().map(|device| &*device.name)) => {
                     return MachineEvent::NetworkChanged;
                 }
+                report = self.portals.report() => return MachineEvent::Portal(report),
                 event = self.paths.next_event() => return event,
                 event = plane_event(&mut self.plane) => {
                     if let Some(event) = self.follow_up(event) {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_profile::{Host, ProfileName};
+use evenkeel_profile::{Host, ProfileName, WebUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::cause;
@@ -20,6 +20,10 @@ pub struct Status {
     /// Why the connection failed, or why it is being made anew. None while all is well.
     #[serde(serialize_with = "cause::with_category")]
     pub cause: Option<Cause>,
+    /// The captive portal that holds the connection back. The connection is made, or made to work again, by itself once
+    /// somebody has logged in.
+    #[serde(default)]
+    pub portal: Option<Portal>,
     /// The profile in use, or that failed.
     pub profile: Option<ProfileName>,
     /// Its gateway, as the profile names it.
@@ -57,6 +61,7 @@ impl Status {
             state: State::Off,
             since,
             cause: None,
+            portal: None,
             profile: None,
             gateway: None,
             ike_sa: None,
@@ -113,6 +118,15 @@ pub enum State {
     Disconnecting,
     /// It could not be made, and nothing is tried until somebody asks again. `cause` says why.
     Failed,
+}
+
+/// A captive portal that holds the connection back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Portal {
+    /// Where to log in, if the portal says so. The network's word: open it in a browser that trusts it with nothing.
+    pub url: Option<WebUrl>,
+    /// Since when it has been seen.
+    pub since: Timestamp,
 }
 
 /// The IKE SA.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_ipc::Cause;
+use evenkeel_ipc::{Cause, PortalReport};
 use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_netprofile::mtu::ProbeId;
@@ -18,6 +18,7 @@ use evenkeel_tunnel::{
     SizeProbe, Way,
 };
 
+use crate::portal::PortalConfig;
 use crate::transport::TlsClient;
 
 /// Sockets, packet threads, name resolution, routes and DNS.
@@ -58,13 +59,21 @@ pub trait Machine: Send {
     /// Restores the network; answered by [`MachineEvent::Unconfigured`].
     fn unconfigure(&mut self);
 
+    /// Looks for a captive portal, in place of a look or a watch that is under way; answered by
+    /// [`MachineEvent::Portal`]. One that is found is watched, and what becomes of it told in the same way, until the
+    /// report that it is gone.
+    fn look_for_portal(&mut self, config: PortalConfig);
+
+    /// Ends a look or a watch; nothing is told of it any more.
+    fn forget_portal(&mut self);
+
     /// When traffic last flowed.
     fn activity(&mut self) -> Activity;
 
     /// Packets that the data plane dropped before or after any SA, by reason, zeros left out.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 
-    /// Closes sockets and device. Routes and DNS have been restored before.
+    /// Closes sockets and device, and ends look-ups and looks. Routes and DNS have been restored before.
     fn close(&mut self);
 
     /// The next event. Must be cancel safe.
@@ -132,6 +141,10 @@ pub enum MachineEvent {
     EspSeen,
     /// Links, addresses or routes under the tunnel have changed.
     NetworkChanged,
+    /// The machine has slept.
+    Woke,
+    /// What a look for a captive portal has found, or what has become of one that was found.
+    Portal(PortalReport),
     /// The network is configured, or as it was.
     Configured(Result<(), Fault<ConfigureError>>),
     /// The network is as it was.

@@ -22,7 +22,7 @@ impl Moment {
         Self { now: Instant::now(), wall: SystemTime::now() }
     }
 
-    fn wall_at(self, at: Instant) -> Timestamp {
+    pub(super) fn wall_at(self, at: Instant) -> Timestamp {
         let ago = self.now.saturating_duration_since(at);
         self.wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH).into()
     }

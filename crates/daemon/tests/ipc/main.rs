@@ -10,4 +10,5 @@
 mod connection;
 mod hostile_clients;
 mod permissions;
+mod portal;
 mod straw;

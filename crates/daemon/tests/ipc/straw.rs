@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use evenkeel_daemon::access::{Caller, Ownership};
 use evenkeel_daemon::control::{Control, ControlHandle, Fault, Machine, MachineEvent, Reach};
 use evenkeel_daemon::logging::LogRing;
+use evenkeel_daemon::portal::PortalConfig;
 use evenkeel_daemon::profiles::Profiles;
 use evenkeel_daemon::server::{Services, serve_client};
 use evenkeel_ipc::{Client, Notification, Request, State, Status};
@@ -47,6 +48,8 @@ pub(crate) struct Strings {
     pub(crate) restores_slowly: Mutex<bool>,
     /// How opening a path ends.
     pub(crate) open: Mutex<Option<Fault<PathError>>>,
+    /// That nothing passes between us and the gateway.
+    pub(crate) silent: Mutex<bool>,
     /// Something for the control task to hear.
     pub(crate) say: Mutex<VecDeque<MachineEvent>>,
     said: Notify,
@@ -60,6 +63,15 @@ impl Strings {
     pub(crate) fn say(&self, event: MachineEvent) {
         self.say.lock().unwrap().push_back(event);
         self.said.notify_one();
+    }
+
+    /// Waits until the machine has been told this, so many times in all.
+    pub(crate) async fn told(&self, what: &str, times: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.journal().iter().filter(|told| **told == what).count() < times {
+            assert!(Instant::now() < deadline, "never told to {what}: {:?}", self.journal());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn note(&self, what: &'static str) {
@@ -106,6 +118,9 @@ impl Machine for StrawMachine {
     fn close_path(&mut self, _path: PathId) {}
 
     fn send(&mut self, transmit: &Transmit) {
+        if *self.strings.silent.lock().unwrap() {
+            return;
+        }
         let now = Instant::now();
         let Path { local, remote, framing } = transmit.path;
         let message = match framing {
@@ -155,6 +170,14 @@ impl Machine for StrawMachine {
         if !*self.strings.restores_slowly.lock().unwrap() {
             self.queue.push_back(MachineEvent::Unconfigured);
         }
+    }
+
+    fn look_for_portal(&mut self, _config: PortalConfig) {
+        self.strings.note("look");
+    }
+
+    fn forget_portal(&mut self) {
+        self.strings.note("forget");
     }
 
     fn activity(&mut self) -> Activity {
@@ -296,9 +319,18 @@ pub(crate) fn profile(name: &str) -> Profile {
 
 /// Watches until the state is so.
 pub(crate) async fn wait_for(client: &mut Client<DuplexStream>, state: State) -> Status {
+    wait_until(client, &format!("{state:?}"), |status| status.state == state).await
+}
+
+/// Watches until the status is so.
+pub(crate) async fn wait_until(
+    client: &mut Client<DuplexStream>,
+    what: &str,
+    is_so: impl Fn(&Status) -> bool,
+) -> Status {
     let watching = async {
         let mut status = client.status(true).await.unwrap();
-        while status.state != state {
+        while !is_so(&status) {
             let Some(Notification::Status(next)) = client.next_notification().await.unwrap() else {
                 panic!("the daemon closed");
             };
@@ -306,5 +338,5 @@ pub(crate) async fn wait_for(client: &mut Client<DuplexStream>, state: State) ->
         }
         status
     };
-    timeout(PATIENCE, watching).await.unwrap_or_else(|_| panic!("never {state:?}"))
+    timeout(PATIENCE, watching).await.unwrap_or_else(|_| panic!("never {what}"))
 }
