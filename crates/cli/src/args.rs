@@ -101,9 +101,10 @@ pub(crate) struct Import {
 pub(crate) struct Connect {
     /// The profile
     pub(crate) name: ProfileName,
-    /// Wait at most so many seconds; 0 returns as soon as the daemon has begun
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
-    pub(crate) wait: u64,
+    /// Wait at most so many seconds; 0 returns as soon as the daemon has begun. Without it: 60, and 600 for somebody to
+    /// sign in where the network wants that first
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) wait: Option<u64>,
     /// Read the password or pre-shared key from standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,

@@ -21,10 +21,11 @@ pub(crate) enum Exit {
     NotPermitted = 9,
     Timeout = 10,
     Cancelled = 11,
+    SignInNeeded = 12,
 }
 
 impl Exit {
-    pub(crate) const ALL: [(Self, &str); 12] = [
+    pub(crate) const ALL: [(Self, &str); 13] = [
         (Self::Ok, "done; for connect: connected"),
         (Self::Other, "an error that none of the others covers"),
         (Self::Usage, "the command line is wrong"),
@@ -37,6 +38,7 @@ impl Exit {
         (Self::NotPermitted, "not permitted"),
         (Self::Timeout, "it took longer than --wait"),
         (Self::Cancelled, "cancelled"),
+        (Self::SignInNeeded, "the network wants somebody to sign in first, and nobody did in time"),
     ];
 
     pub(crate) fn code(self) -> u8 {

@@ -1,5 +1,5 @@
 //! Sentences for typed causes: what happened, why, and what to do now.
-use evenkeel_ipc::{Category, Cause, Status};
+use evenkeel_ipc::{Category, Cause, Portal, Status};
 
 use crate::escape::plain;
 use crate::exit::Failure;
@@ -55,6 +55,19 @@ pub(crate) fn legacy_in_use(status: &Status) -> Option<String> {
         (format!("{} and {last}", before.join(", ")), "are")
     };
     Some(format!("{list} {are} broken or close to it; ask the gateway's operator for newer algorithms."))
+}
+
+/// What a person is to do where a captive portal holds the connection back.
+pub(crate) fn sign_in(portal: &Portal) -> String {
+    match &portal.url {
+        Some(url) => format!(
+            "This network wants you to sign in first: {}; the connection continues by itself afterwards.",
+            plain(url.as_str())
+        ),
+        None => "This network wants you to sign in first: open any page in a browser; the connection continues by \
+                 itself afterwards."
+            .to_owned(),
+    }
 }
 
 const ASK_OPERATOR: &str = "Ask whoever runs the gateway.";

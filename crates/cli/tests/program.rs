@@ -5,7 +5,7 @@ mod mock;
 
 use std::path::PathBuf;
 
-use evenkeel_ipc::{Address, Cause, NameFault, State};
+use evenkeel_ipc::{Address, Cause, NameFault, Portal, State, Status, Timestamp};
 use evenkeel_profile::SecretKind;
 use mock::{Daemon, PATIENCE, World, evenkeel, finish, line, status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -101,6 +101,28 @@ async fn waiting_ends_when_it_was_said_to() {
 }
 
 #[tokio::test]
+async fn a_portal_is_told_once_and_waited_for() {
+    let held = |url: &str| {
+        let portal = Portal { url: url.parse().ok(), since: Timestamp::from_unix(1_800_000_000) };
+        Status { portal: Some(portal), ..status(State::Connecting, "Lab") }
+    };
+    let page = "http://portal.hotel.example/login";
+    let sentence = format!(
+        "This network wants you to sign in first: {page}; the connection continues by itself afterwards.\n"
+    );
+    let course = vec![held(page), held(page), status(State::Connected, "Lab")];
+    let daemon = Daemon::start(World { course, ..World::default() });
+    let run = daemon.run(&["connect", "Lab"]).await;
+    assert_eq!((run.code, run.err), (Some(0), sentence.clone()));
+
+    let daemon = Daemon::start(World { course: vec![held(page)], ..World::default() });
+    let run = daemon.run(&["connect", "Lab", "--wait", "1"]).await;
+    assert_eq!(run.code, Some(12), "{}", run.err);
+    assert!(run.err.starts_with(&sentence), "{}", run.err);
+    assert!(run.err.contains("Nobody has signed in to this network."), "{}", run.err);
+}
+
+#[tokio::test]
 async fn a_profile_is_imported_listed_shown_and_removed() {
     let daemon = Daemon::start(World::default());
     let (_folder, file) = profile_file(LAB);
@@ -166,6 +188,7 @@ async fn status_in_json_has_every_field_of_the_interface() {
         "state",
         "since",
         "cause",
+        "portal",
         "profile",
         "gateway",
         "ike_sa",

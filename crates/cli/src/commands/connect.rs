@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use evenkeel_ipc::{
-    Category, Cause, Client, ClientError, Notification, Request, RequestError, State, Status,
+    Category, Cause, Client, ClientError, Notification, Portal, Request, RequestError, State, Status,
 };
 use evenkeel_platform::ipc_transport::Stream;
 use evenkeel_profile::{ProfileName, Secret, SecretKind};
@@ -26,7 +26,7 @@ pub(super) async fn connect(
 ) -> Result<(), Failure> {
     let given = if request.password_stdin { Some(secret::from_stdin()?) } else { None };
     let may_ask = given.is_none() && secret::can_ask();
-    let mut attempt = Attempt { name: request.name, wait: Duration::from_secs(request.wait), secret: given };
+    let mut attempt = Attempt { name: request.name, wait: Wait::new(request.wait), secret: given };
     let before = daemon::answer(client.status(true)).await?;
     if before.state == State::Connected && before.profile.as_ref() == Some(&attempt.name) {
         return output.line(&format!("Already connected to {}.", attempt.name)).map_err(Failure::from);
@@ -68,9 +68,27 @@ enum Outcome {
     SecretNeeded(SecretKind),
 }
 
+/// How long to wait.
+#[derive(Clone, Copy)]
+struct Wait {
+    connecting: Duration,
+    /// For somebody to sign in, from when the network wants that.
+    sign_in: Option<Duration>,
+}
+
+impl Wait {
+    /// A bound that was asked for is for everything.
+    fn new(asked: Option<u64>) -> Self {
+        match asked {
+            Some(seconds) => Self { connecting: Duration::from_secs(seconds), sign_in: None },
+            None => Self { connecting: Duration::from_secs(60), sign_in: Some(Duration::from_secs(600)) },
+        }
+    }
+}
+
 struct Attempt {
     name: ProfileName,
-    wait: Duration,
+    wait: Wait,
     secret: Option<Secret>,
 }
 
@@ -85,7 +103,7 @@ impl Attempt {
             Ok(result) => daemon::answer(async { result }).await?,
             Err(_) => daemon::answer(std::future::pending()).await?,
         }
-        if self.wait.is_zero() {
+        if self.wait.connecting.is_zero() {
             return Ok(Outcome::Begun);
         }
         // What was said before the daemon began is about the state before.
@@ -101,9 +119,21 @@ impl Attempt {
         mut status: Status,
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
-        let deadline = tokio::time::Instant::now() + self.wait;
+        let mut deadline = tokio::time::Instant::now() + self.wait.connecting;
+        let mut portal = None;
         loop {
+            if status.portal.is_some() != portal.is_some()
+                && let Some(sign_in) = self.wait.sign_in
+            {
+                let wait = if status.portal.is_some() { sign_in } else { self.wait.connecting };
+                deadline = tokio::time::Instant::now() + wait;
+            }
+            if let Some(seen) = status.portal.clone().filter(|seen| portal.as_ref() != Some(seen)) {
+                output.note(&explain::sign_in(&seen));
+            }
+            portal.clone_from(&status.portal);
             match self.judge(&status) {
+                Verdict::Pending(_) if portal.is_some() => output.progress("Waiting for you to sign in..."),
                 Verdict::Pending(doing) => {
                     let gateway = status.gateway.as_ref().map_or_else(String::new, |g| plain(g.as_str()));
                     output.progress(&doing.replace("{}", &gateway));
@@ -122,7 +152,7 @@ impl Attempt {
                 _ = tokio::signal::ctrl_c() => return Err(self.give_up(client).await),
             };
             status = match next {
-                Err(_) => return Err(self.too_long()),
+                Err(_) => return Err(self.too_long(portal.as_ref())),
                 Ok(Ok(Some(Notification::Status(status)))) => status,
                 Ok(Ok(None)) => {
                     daemon::answer(async { Err(evenkeel_ipc::CodecError::Closed.into()) }).await?
@@ -158,10 +188,15 @@ impl Attempt {
         Failure::new(Exit::Cancelled, Explanation::new("Cancelled.", why, ""))
     }
 
-    fn too_long(&self) -> Failure {
-        let why = format!("{} was not connected within {}.", self.name, view::duration(self.wait.as_secs()));
+    fn too_long(&self, portal: Option<&Portal>) -> Failure {
         let now =
             "The daemon goes on trying: `evenkeel status --watch` shows it, `evenkeel disconnect` stops it.";
+        if let Some(portal) = portal {
+            let what = "Nobody has signed in to this network.";
+            return Failure::new(Exit::SignInNeeded, Explanation::new(what, explain::sign_in(portal), now));
+        }
+        let seconds = self.wait.connecting.as_secs();
+        let why = format!("{} was not connected within {}.", self.name, view::duration(seconds));
         Failure::new(Exit::Timeout, Explanation::new("It takes longer than you wanted to wait.", why, now))
     }
 }

@@ -25,7 +25,9 @@ pub(crate) fn status(status: &Status, rates: Option<Rates>, now: Timestamp, canv
     let age = now.unix().saturating_sub(status.since.unix());
     let (mark, style, text) = headline(status, age, canvas);
     page.heading(mark, style, &text);
-    if let Some(cause) = &status.cause {
+    if let Some(portal) = &status.portal {
+        page.field("Sign in", &explain::sign_in(portal));
+    } else if let Some(cause) = &status.cause {
         page.reasons(&match status.state {
             State::Failed => explain::explanation(cause, status),
             State::Off
@@ -52,6 +54,9 @@ fn headline(status: &Status, age: u64, canvas: Canvas) -> (&'static str, Style, 
     let (on, busy, off, failed) =
         (canvas.pick("●", "*"), canvas.pick("◐", "~"), canvas.pick("○", "o"), canvas.pick("✗", "x"));
     match status.state {
+        State::Resolving | State::Connecting | State::Reconnecting if status.portal.is_some() => {
+            (busy, UNSURE, format!("Connecting{to}: waiting for somebody to sign in to this network{dots}"))
+        }
         State::Off => (off, BOLD, "Not connected".to_owned()),
         State::Resolving => (busy, UNSURE, format!("Connecting{to}: looking up the gateway{dots}")),
         State::Connecting => (busy, UNSURE, format!("Connecting{to}: reaching the gateway{dots}")),

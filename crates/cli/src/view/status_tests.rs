@@ -1,7 +1,7 @@
 //! What a person sees.
 use std::collections::BTreeMap;
 
-use evenkeel_ipc::{Address, Cause, EspSpi, IkeSpi};
+use evenkeel_ipc::{Address, Cause, EspSpi, IkeSpi, Portal};
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
@@ -75,6 +75,23 @@ fn a_connection_is_told_at_a_glance() {
   Details     MTU 1400, NAT keepalive every 20 s, up in 6 round trips
 ";
     assert_eq!(draw(&connected(), 100), expected);
+}
+
+#[test]
+fn a_portal_is_told_with_its_page_and_hides_what_it_causes() {
+    let mut status = Status::off(Timestamp::from_unix(NOW - 5));
+    status.target = Target::Connected;
+    status.state = State::Connecting;
+    status.profile = "Lab".parse().ok();
+    status.cause = Some(Cause::GatewayLost);
+    let url = "http://portal.hotel.example/login".parse().ok();
+    status.portal = Some(Portal { url, since: Timestamp::from_unix(NOW - 3) });
+    let expected = "\
+◐ Connecting to Lab: waiting for somebody to sign in to this network…
+  Sign in     This network wants you to sign in first: http://portal.hotel.example/login; the
+              connection continues by itself afterwards.
+";
+    assert_eq!(draw(&status, 100), expected);
 }
 
 #[test]
