@@ -49,6 +49,8 @@ mod stats;
 mod testing;
 mod throttle;
 mod train;
+#[cfg(feature = "wireguard")]
+pub mod wireguard;
 
 pub use config::{ChildSas, DataPlaneConfig, EventSink, PeerAddress, PlaneEvent};
 pub use mss::MssClamp;

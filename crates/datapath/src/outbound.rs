@@ -34,7 +34,7 @@ const SEQUENCE_LOW: u64 = 1 << 28;
 
 /// How many senders of this machine are told the inner MTU in which time. They are near and learn at once; the limit is
 /// for those that never do.
-const TOLD: (u32, Duration) = (64, Duration::from_millis(100));
+pub(crate) const TOLD: (u32, Duration) = (64, Duration::from_millis(100));
 
 /// How often the far end of a connection is told that its segments are too long.
 const TELLINGS: usize = 2;

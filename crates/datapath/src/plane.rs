@@ -20,7 +20,7 @@ use crate::probe::{Probe, WatchSet};
 use crate::stats::{PlaneStats, ThreadStats};
 
 /// The least inner MTU: what every IPv4 host takes (RFC 791 §3.1).
-const MIN_INNER_MTU: u16 = 576;
+pub(crate) const MIN_INNER_MTU: u16 = 576;
 
 /// A running data plane. Changes take effect between two batches of packets; none interrupts traffic.
 /// Dropping it stops both threads and waits for them.

@@ -17,7 +17,7 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_sub(amount), Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -78,11 +78,13 @@ pub enum PlaneDrop {
     Write,
     /// Inbound: more answers to probes than anybody asked for.
     Reply,
+    /// Inbound: authentic, but from an inner address that a WireGuard peer may not use. (An SA counts that itself.)
+    Source,
 }
 
 impl PlaneDrop {
     /// Every reason, in the order of [`PlaneStats::drops`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoSa,
         Self::Inconsistent,
         Self::TooBig,
@@ -93,6 +95,7 @@ impl PlaneDrop {
         Self::Open,
         Self::Write,
         Self::Reply,
+        Self::Source,
     ];
 
     /// A stable name.
@@ -109,6 +112,7 @@ impl PlaneDrop {
             Self::Open => "open",
             Self::Write => "write",
             Self::Reply => "reply",
+            Self::Source => "source",
         }
     }
 }

@@ -1,0 +1,126 @@
+//! Handshakes over loopback, without a device.
+
+use std::net::{Ipv4Addr, UdpSocket as StdSocket};
+use std::time::Duration;
+
+use boringtun::noise::{Tunn, TunnResult};
+use boringtun::x25519::{PublicKey, StaticSecret};
+use evenkeel_platform::socket::{UdpOptions, UdpSocket};
+use zeroize::Zeroizing;
+
+use super::session::{LEAST_ROOM, Sealed, Session};
+use super::{AllowedIps, Answer, Handshake, PeerConfig};
+
+const OURS: [u8; 32] = [0x11; 32];
+const THEIRS: [u8; 32] = [0x22; 32];
+
+fn config(preshared: Option<u8>) -> PeerConfig {
+    PeerConfig {
+        private_key: Zeroizing::new(OURS),
+        public_key: PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes(),
+        preshared_key: preshared.map(|byte| Zeroizing::new([byte; 32])),
+        allowed_ips: AllowedIps::default(),
+        keepalive: None,
+        index: 1,
+    }
+}
+
+/// The other side: a socket and a state machine.
+struct Responder {
+    socket: StdSocket,
+    tunn: Tunn,
+}
+
+impl Responder {
+    fn new(preshared: Option<u8>) -> (Self, UdpSocket) {
+        let socket = StdSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let ours = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), &UdpOptions::default()).unwrap();
+        ours.connect(socket.local_addr().unwrap()).unwrap();
+        socket.connect(ours.local_addr().unwrap()).unwrap();
+        let public = PublicKey::from(&StaticSecret::from(OURS));
+        let tunn = Tunn::new(THEIRS.into(), public, preshared.map(|byte| [byte; 32]), None, 2, None);
+        (Self { socket, tunn }, ours)
+    }
+
+    fn receive(&self) -> Vec<u8> {
+        let mut datagram = vec![0; 2000];
+        let len = self.socket.recv(&mut datagram).unwrap();
+        datagram.truncate(len);
+        datagram
+    }
+
+    /// Its answer to the next datagram.
+    fn answer(&mut self) -> Option<Vec<u8>> {
+        let (datagram, mut room) = (self.receive(), [0; 2000]);
+        match self.tunn.decapsulate(None, &datagram, &mut room) {
+            TunnResult::WriteToNetwork(answer) => Some(answer.to_vec()),
+            TunnResult::Done
+            | TunnResult::Err(_)
+            | TunnResult::WriteToTunnelV4(..)
+            | TunnResult::WriteToTunnelV6(..) => None,
+        }
+    }
+}
+
+#[test]
+fn a_handshake_is_established_by_its_answer_and_confirmed_at_once() {
+    for preshared in [None, Some(7)] {
+        let (mut responder, socket) = Responder::new(preshared);
+        let mut handshake = Handshake::new(config(preshared), socket);
+        handshake.initiate().unwrap();
+        let answer = responder.answer().unwrap();
+        assert_eq!(handshake.handle_datagram(&answer), Answer::Established);
+        // The first packet, empty.
+        assert_eq!(responder.receive().len(), 32);
+        assert!(handshake.establish().is_some());
+    }
+}
+
+#[test]
+fn only_the_latest_initiation_counts_and_its_answer_only_once() {
+    let (mut responder, socket) = Responder::new(None);
+    let mut handshake = Handshake::new(config(None), socket);
+    handshake.initiate().unwrap();
+    handshake.initiate().unwrap();
+    let (_first, second) = (responder.answer(), responder.answer().unwrap());
+    let mut damaged = second.clone();
+    damaged[70] ^= 1;
+    for (name, datagram) in
+        [("nothing", &[][..]), ("a runt", &[2, 0, 0]), ("damaged", &damaged), ("cut", &second[..91])]
+    {
+        assert_eq!(handshake.handle_datagram(datagram), Answer::Ignored, "{name}");
+    }
+    assert_eq!(handshake.handle_datagram(&second), Answer::Established);
+    assert_eq!(handshake.handle_datagram(&second), Answer::Ignored, "replayed");
+}
+
+#[test]
+fn another_preshared_key_is_seen_in_the_answer_and_another_peer_is_silent() {
+    let (mut responder, socket) = Responder::new(Some(8));
+    let mut handshake = Handshake::new(config(Some(7)), socket.clone());
+    handshake.initiate().unwrap();
+    let answer = responder.answer().unwrap();
+    assert_eq!(handshake.handle_datagram(&answer), Answer::Unfit);
+    assert!(handshake.establish().is_none());
+
+    let other = PeerConfig { public_key: [0x33; 32], ..config(Some(8)) };
+    Handshake::new(other, socket).initiate().unwrap();
+    assert_eq!(responder.answer(), None);
+}
+
+#[test]
+fn packets_wait_for_a_handshake_up_to_a_bound_and_then_leave() {
+    let (mut responder, socket) = Responder::new(None);
+    let mut session = Session::new(&config(None), socket);
+    let (packet, mut slot) = ([0x45; 100], [0; 100 + 32 + LEAST_ROOM]);
+    let waits = (0..300).filter(|_| session.seal(&packet, &mut slot) == Sealed::Waits).count();
+    assert_eq!(waits, 256);
+    assert_eq!(session.seal(&packet, &mut slot), Sealed::Dropped);
+    let answer = responder.answer().unwrap();
+    let mut room = [0; LEAST_ROOM];
+    assert!(matches!(session.tunn.decapsulate(None, &answer, &mut room), TunnResult::WriteToNetwork(_)));
+    assert_eq!(session.flush(), (256, 25_600));
+    assert_eq!(responder.receive().len(), 132);
+    assert_eq!(session.seal(&packet, &mut slot), Sealed::Datagram(132));
+}
