@@ -1,6 +1,7 @@
 //! Path MTUs with the real daemon: the right size on each, and transfers that survive a path that becomes narrower.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "what was measured, for whoever reads the output")]
 
 use std::{
     net::IpAddr,
