@@ -5,6 +5,7 @@
 mod connection;
 mod mapping;
 mod memory;
+mod nat;
 mod outlasting;
 mod race;
 mod roaming;

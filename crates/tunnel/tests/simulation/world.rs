@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::nat::{NetworkId, Translator};
 use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Rng, Secret, UnixTime};
 use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::ike::{
@@ -107,61 +108,6 @@ pub(crate) struct World {
     rng: Rng,
     flights: BTreeMap<(Instant, u64), Flight>,
     sequence: u64,
-}
-
-/// A NAT that gives another port to each new mapping, and forgets it when nothing is sent for its lifetime (RFC 4787 §4).
-#[derive(Default)]
-pub(crate) struct Translator {
-    pub(crate) lifetime: Option<Duration>,
-    /// Inside port, outside port, last used.
-    mappings: Vec<(u16, u16, Instant)>,
-    made: u16,
-}
-
-impl Translator {
-    fn lives(&self, last: Instant, now: Instant) -> bool {
-        self.lifetime.is_none_or(|lifetime| now - last <= lifetime)
-    }
-
-    /// Translates a packet on its way out.
-    fn outside(&mut self, inside: u16, now: Instant) -> u16 {
-        let lives = |entry: &&mut (u16, u16, Instant)| entry.0 == inside;
-        let lifetime = self.lifetime;
-        if let Some(entry) = self.mappings.iter_mut().find(lives)
-            && lifetime.is_none_or(|lifetime| now - entry.2 <= lifetime)
-        {
-            entry.2 = now;
-            return entry.1;
-        }
-        self.made += 1;
-        let port = 50_000 + self.made;
-        self.mappings.retain(|entry| entry.0 != inside);
-        self.mappings.push((inside, port, now));
-        port
-    }
-
-    /// Translates a packet on its way in.
-    fn inside(&self, outside: u16, now: Instant) -> Option<u16> {
-        let entry = self.mappings.iter().find(|entry| entry.1 == outside)?;
-        self.lives(entry.2, now).then_some(entry.0)
-    }
-}
-
-/// A network with one translator.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct NetworkId {
-    inside: u8,
-    outside: u8,
-}
-
-impl NetworkId {
-    fn client(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::new(192, 168, self.inside, 5))
-    }
-
-    fn outside(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::new(203, 0, 113, self.outside))
-    }
 }
 
 struct Flight {
@@ -290,7 +236,7 @@ impl World {
     /// The client is somewhere else from here on, and is told so.
     pub(crate) fn attach(&mut self, inside: u8, outside: u8) {
         self.network_id = NetworkId { inside, outside };
-        self.nat = Translator { lifetime: self.nat.lifetime, ..Translator::default() };
+        self.nat = Translator::forgetting_after(self.nat.lifetime);
         self.offline = false;
         self.path_event(PathEvent::NetworkChanged);
     }
