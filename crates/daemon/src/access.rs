@@ -52,6 +52,8 @@ pub enum Action<'a> {
     Change(&'a Ownership),
     /// End a connection that this user made, or put another in its place.
     EndConnectionOf(&'a UserId),
+    /// See and forget which networks this machine has been on, while the connection is this user's or nobody's.
+    KnowNetworks(Option<&'a UserId>),
     /// See a connection's identities, addresses, SPIs and counters, not just that there is one.
     InspectConnectionOf(&'a UserId),
 }
@@ -85,6 +87,9 @@ pub fn permit(caller: &Caller, action: Action<'_>) -> Result<(), Denied> {
         Action::Use(Ownership::User(owner)) | Action::Change(Ownership::User(owner)) => {
             ensure(caller.user == *owner, Denied::NotYours)
         }
+        // Where a machine has been is private to who uses it; without a connection that can't be told.
+        Action::KnowNetworks(None) => ensure(caller.administrator, Denied::NeedsAdministrator),
+        Action::KnowNetworks(Some(owner)) => ensure(caller.may_act_for(owner), Denied::ConnectionInUse),
         Action::EndConnectionOf(owner) | Action::InspectConnectionOf(owner) => {
             ensure(caller.may_act_for(owner), Denied::ConnectionInUse)
         }
@@ -121,6 +126,8 @@ mod tests {
             (Action::Change(&managed), [admin_only, admin_only, ok]),
             (Action::EndConnectionOf(&alice), [ok, in_use, ok]),
             (Action::InspectConnectionOf(&alice), [ok, in_use, ok]),
+            (Action::KnowNetworks(Some(&alice)), [ok, in_use, ok]),
+            (Action::KnowNetworks(None), [admin_only, admin_only, ok]),
         ];
         for (action, expected) in table {
             for ((name, caller), expected) in callers.iter().zip(expected) {

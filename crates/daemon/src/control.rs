@@ -6,8 +6,11 @@
 mod cause;
 mod engine;
 mod handle;
+mod knowledge;
 mod machine;
+mod place;
 mod portal;
+mod remembered;
 mod status;
 
 use std::sync::Arc;
@@ -16,18 +19,20 @@ use std::time::{Instant, SystemTime};
 use evenkeel_ipc::{Cause, RequestError, Status};
 use evenkeel_ipsec::crypto::{SigningKey, UnixTime};
 use evenkeel_ipsec::ike::SignRequest;
-use evenkeel_netprofile::memory::NetworkProfile;
+use evenkeel_platform::network_identity::NetworkIdentity;
 use evenkeel_platform::user::UserId;
 use evenkeel_tunnel::{Command, Event, PathEvent, TargetState, Tunnel, TunnelState};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::{Action, Caller, permit};
 use crate::logging::LogRing;
+use crate::networks::Memory;
 use crate::profiles::Record;
 use cause::{Circumstances, cause_of};
 pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
 pub use machine::{Fault, Machine, MachineEvent, Reach};
+use place::Place;
 use portal::PortalSearch;
 use status::Moment;
 
@@ -45,6 +50,7 @@ pub struct Control<M> {
     /// A wish that waits for the connection before it to end.
     next: Option<Wish>,
     idle_since: SystemTime,
+    place: Place,
 }
 
 /// Somebody's wish to connect, with where its answer goes.
@@ -79,7 +85,7 @@ impl Connection {
 impl<M: Machine> Control<M> {
     /// A task that has nothing to do yet.
     #[must_use]
-    pub fn new(machine: M, end: ControlEnd, log: LogRing, seeds: Seeds) -> Self {
+    pub fn new(machine: M, end: ControlEnd, log: LogRing, seeds: Seeds, memory: Memory) -> Self {
         let ControlEnd { requests, changes } = end;
         Self {
             machine,
@@ -90,6 +96,7 @@ impl<M: Machine> Control<M> {
             connection: None,
             next: None,
             idle_since: SystemTime::now(),
+            place: Place::new(memory),
         }
     }
 
@@ -111,7 +118,7 @@ impl<M: Machine> Control<M> {
             }
             if stopping && !self.is_busy() {
                 self.machine.close();
-                return;
+                return self.place.finish().await;
             }
         }
     }
@@ -123,6 +130,9 @@ impl<M: Machine> Control<M> {
             }
             ControlRequest::Disconnect { caller, reply } => drop(reply.send(self.disconnect(&caller))),
             ControlRequest::Status { caller, reply } => drop(reply.send(self.status(&caller))),
+            ControlRequest::Networks { caller, reply } => drop(reply.send(self.networks(&caller))),
+            ControlRequest::Network { caller, id, reply } => drop(reply.send(self.network(&caller, id))),
+            ControlRequest::ForgetNetworks { caller, id, reply } => self.forget_networks(&caller, id, reply),
             ControlRequest::Active { reply } => {
                 let active = self.connection.as_ref().filter(|_| self.is_busy());
                 drop(reply.send(active.map(|connection| Active {
@@ -163,8 +173,7 @@ impl<M: Machine> Control<M> {
             (self.seeds)().ok_or_else(|| RequestError::Internal { detail: "no randomness".to_owned() })?;
         self.log.belongs_to(Some(caller.user.clone()));
         tracing::info!(user = %caller.user, profile = %record.profile.name, "connecting");
-        let tunnel =
-            Tunnel::new(engine.tunnel, NetworkProfile::default(), seed, wall_clock(), Instant::now());
+        let tunnel = Tunnel::new(engine.tunnel, self.place.profile(), seed, wall_clock(), Instant::now());
         let (reach, key) = (engine.reach, engine.key);
         let portal = record.profile.portal.detect.then(PortalSearch::new);
         self.connection =
@@ -203,6 +212,7 @@ impl<M: Machine> Control<M> {
             portal: portal::of_search(connection.portal.as_ref(), moment),
             profile: Some(connection.record.profile.name.clone()),
             gateway: Some(connection.record.profile.gateway.clone()),
+            network: Some(knowledge::of_tunnel(&connection.tunnel, self.place.present())),
             ..status::of_tunnel(&connection.tunnel, cause, activity, &drops, moment)
         };
         match permit(caller, Action::InspectConnectionOf(&connection.user)) {
@@ -212,6 +222,9 @@ impl<M: Machine> Control<M> {
     }
 
     fn handle_event(&mut self, event: MachineEvent) {
+        if let MachineEvent::Network(identity) = event {
+            return self.on_network(identity);
+        }
         let Some(connection) = &mut self.connection else { return };
         let command = match event {
             MachineEvent::Received { path, message } => {
@@ -221,6 +234,7 @@ impl<M: Machine> Control<M> {
             MachineEvent::NetworkChanged => return self.handle_path_event(PathEvent::NetworkChanged),
             MachineEvent::Woke => return self.handle_path_event(PathEvent::Woke),
             MachineEvent::Portal(report) => return self.handle_portal(&report),
+            MachineEvent::Network(_) => return,
             MachineEvent::Resolved(result) => Command::Resolved(result),
             MachineEvent::PathOpened { path, result } => Command::PathOpened {
                 path,
@@ -263,6 +277,24 @@ impl<M: Machine> Control<M> {
             search.handle_network_change();
         }
         self.settle();
+    }
+
+    /// We are on this network. On none, we are about to be on one: until then there is nothing to learn.
+    fn on_network(&mut self, identity: Option<NetworkIdentity>) {
+        let Some(identity) = identity else { return };
+        if self.place.is(&identity) {
+            return;
+        }
+        self.keep_what_was_learned();
+        if let Some(profile) = self.place.arrive(identity) {
+            self.tell_tunnel(Command::Network(Box::new(profile)));
+        }
+    }
+
+    fn keep_what_was_learned(&mut self) {
+        if let Some(connection) = &self.connection {
+            self.place.keep(connection.tunnel.network_profile());
+        }
     }
 
     fn handle_timeout(&mut self) {
@@ -311,6 +343,10 @@ impl<M: Machine> Control<M> {
             self.act(event);
         }
         self.flush();
+        let is_up = |connection: &Connection| connection.tunnel.status().state == TunnelState::Up;
+        if self.place.is_due() && self.connection.as_ref().is_some_and(is_up) {
+            self.keep_what_was_learned();
+        }
         changed
     }
 
@@ -326,8 +362,15 @@ impl<M: Machine> Control<M> {
         let answer = match event {
             Event::Status(status) => {
                 tracing::info!(state = ?status.state, cause = status.cause.map(tracing::field::display), "tunnel");
-                if matches!(status.state, TunnelState::Off | TunnelState::Failed) {
-                    self.rest();
+                match status.state {
+                    TunnelState::Up => self.keep_what_was_learned(),
+                    TunnelState::Off | TunnelState::Failed => self.rest(),
+                    TunnelState::Resolving
+                    | TunnelState::Connecting { .. }
+                    | TunnelState::Authenticating { .. }
+                    | TunnelState::Configuring
+                    | TunnelState::Waiting { .. }
+                    | TunnelState::Closing => {}
                 }
                 return;
             }
@@ -356,6 +399,7 @@ impl<M: Machine> Control<M> {
 
     /// The connection has ended: give back what it had, and see whether somebody waits for that.
     fn rest(&mut self) {
+        self.keep_what_was_learned();
         self.machine.close();
         self.log.belongs_to(None);
         let ended = self.connection.as_ref().map(|connection| connection.tunnel.status().target);

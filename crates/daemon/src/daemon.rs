@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evenkeel_netprofile::time::UnixSeconds;
 use evenkeel_platform::dirs::{self, DirError, InstanceLock, LockError};
 use evenkeel_platform::dns::{DnsManager, DnsOutcome, DnsSystem};
 use evenkeel_platform::ipc_transport::{Access, BindError, Listener};
@@ -14,9 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::args::Args;
-use crate::control::{Control, ControlHandle};
+use crate::control::{Control, ControlHandle, wall_clock};
 use crate::logging::LogRing;
 use crate::machine::LocalMachine;
+use crate::networks::Memory;
 use crate::profiles::{Profiles, ProfilesError};
 use crate::server::{self, Services};
 
@@ -87,7 +89,8 @@ pub async fn run(places: Places, log: LogRing, stop: impl Future<Output = ()>) -
     }
     let (control, end) = ControlHandle::pair();
     let (stopping, stopped) = oneshot::channel::<()>();
-    let task = Control::new(LocalMachine::new(routes, dns), end, log.clone(), fresh_seed);
+    let memory = Memory::open(&places.state_dir, UnixSeconds(wall_clock().0));
+    let task = Control::new(LocalMachine::new(routes, dns), end, log.clone(), fresh_seed, memory);
     let controlling = tokio::spawn(task.run(async move {
         // The sender is used or dropped: both mean stop.
         let _ = stopped.await;

@@ -7,6 +7,7 @@ mod probes;
 mod resolver;
 mod streams;
 mod surroundings;
+mod whereabouts;
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,6 +37,7 @@ use portals::Portals;
 use probes::Probes;
 use resolver::Resolver;
 use surroundings::Surroundings;
+use whereabouts::Whereabouts;
 
 /// Name of the tunnel device, where the system lets us choose.
 const DEVICE: &str = "evenkeel0";
@@ -54,6 +56,7 @@ pub struct LocalMachine {
     network: NetworkTask,
     surroundings: Surroundings,
     portals: Portals,
+    whereabouts: Whereabouts,
     paths: Paths,
     /// Paths that were opened, or could not be, and have not been told of yet.
     opened: VecDeque<MachineEvent>,
@@ -78,11 +81,14 @@ impl LocalMachine {
     /// Takes over routes and DNS, which an earlier run's leavings have been removed from.
     #[must_use]
     pub fn new(routes: RouteManager, dns: DnsManager) -> Self {
+        let mut whereabouts = Whereabouts::default();
+        whereabouts.look(None);
         Self {
             resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
             surroundings: Surroundings::watch(),
             portals: Portals::default(),
+            whereabouts,
             paths: Paths::default(),
             opened: VecDeque::new(),
             device: None,
@@ -246,7 +252,10 @@ impl Machine for LocalMachine {
                 resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
                 outcome = self.network.outcome() => return outcome,
                 () = self.surroundings.changed(self.device.as_ref().map(|device| &*device.name)) => {
-                    return MachineEvent::NetworkChanged;
+                    self.whereabouts.change(self.device.as_ref().map(|device| &*device.name));
+                }
+                news = self.whereabouts.news() => {
+                    return news.map_or(MachineEvent::NetworkChanged, MachineEvent::Network);
                 }
                 report = self.portals.report() => return MachineEvent::Portal(report),
                 event = self.paths.next_event() => return event,

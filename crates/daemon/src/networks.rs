@@ -63,10 +63,13 @@ impl Memory {
         }
     }
 
-    /// We are on this network: its name, and what is known of it, aged.
+    /// We are on this network: its name, and what is known of it, aged. One whose gateway the system has yet to speak with
+    /// may turn out to be any.
     pub fn visit(&mut self, identity: &NetworkIdentity, now: UnixSeconds) -> (Present, NetworkProfile) {
+        let is_partial = identity.is_partial();
         let identity = as_identity(identity);
-        let present = Present { fingerprint: self.fingerprint(&identity), label: Label::of(&identity) };
+        let fingerprint = if is_partial { None } else { self.fingerprint(&identity) };
+        let present = Present { fingerprint, label: Label::of(&identity) };
         let known = present.fingerprint.filter(|fingerprint| self.networks.show(*fingerprint).is_some());
         let profile = known.map(|fingerprint| {
             self.changed = true;

@@ -9,7 +9,7 @@ use crate::message::{
     ClientFrame, Hello, LogLine, Notification, ProfileDetails, ProfileSummary, Request, RequestError,
     RequestId, Response, ServerFrame, Welcome,
 };
-use crate::{PROTOCOL_VERSION, Status};
+use crate::{NetworkId, PROTOCOL_VERSION, RememberedNetwork, Status};
 
 /// Why a request brought no answer that can be used.
 #[derive(Debug, Error)]
@@ -111,9 +111,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         let request = if watch { Request::WatchStatus } else { Request::Status };
         match self.request(request).await? {
             Response::Status(status) => Ok(status),
-            Response::Done | Response::Profiles(_) | Response::Profile(_) | Response::Log(_) => {
-                Err(ClientError::Unexpected)
-            }
+            Response::Done
+            | Response::Profiles(_)
+            | Response::Profile(_)
+            | Response::Networks(_)
+            | Response::Network(_)
+            | Response::Log(_) => Err(ClientError::Unexpected),
         }
     }
 
@@ -121,9 +124,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     pub async fn profiles(&mut self) -> Result<Vec<ProfileSummary>, ClientError> {
         match self.request(Request::ListProfiles).await? {
             Response::Profiles(profiles) => Ok(profiles),
-            Response::Done | Response::Status(_) | Response::Profile(_) | Response::Log(_) => {
-                Err(ClientError::Unexpected)
-            }
+            Response::Done
+            | Response::Status(_)
+            | Response::Profile(_)
+            | Response::Networks(_)
+            | Response::Network(_)
+            | Response::Log(_) => Err(ClientError::Unexpected),
         }
     }
 
@@ -134,9 +140,38 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     ) -> Result<ProfileDetails, ClientError> {
         match self.request(Request::ShowProfile { name }).await? {
             Response::Profile(profile) => Ok(profile),
-            Response::Done | Response::Status(_) | Response::Profiles(_) | Response::Log(_) => {
-                Err(ClientError::Unexpected)
-            }
+            Response::Done
+            | Response::Status(_)
+            | Response::Profiles(_)
+            | Response::Networks(_)
+            | Response::Network(_)
+            | Response::Log(_) => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// [`Request::Networks`].
+    pub async fn networks(&mut self) -> Result<Vec<RememberedNetwork>, ClientError> {
+        match self.request(Request::Networks).await? {
+            Response::Networks(networks) => Ok(networks),
+            Response::Done
+            | Response::Status(_)
+            | Response::Profiles(_)
+            | Response::Profile(_)
+            | Response::Network(_)
+            | Response::Log(_) => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// [`Request::ShowNetwork`].
+    pub async fn network(&mut self, id: NetworkId) -> Result<RememberedNetwork, ClientError> {
+        match self.request(Request::ShowNetwork { id }).await? {
+            Response::Network(network) => Ok(network),
+            Response::Done
+            | Response::Status(_)
+            | Response::Profiles(_)
+            | Response::Profile(_)
+            | Response::Networks(_)
+            | Response::Log(_) => Err(ClientError::Unexpected),
         }
     }
 
@@ -144,9 +179,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     pub async fn log(&mut self, lines: u32) -> Result<Vec<LogLine>, ClientError> {
         match self.request(Request::Log { lines }).await? {
             Response::Log(lines) => Ok(lines),
-            Response::Done | Response::Status(_) | Response::Profiles(_) | Response::Profile(_) => {
-                Err(ClientError::Unexpected)
-            }
+            Response::Done
+            | Response::Status(_)
+            | Response::Profiles(_)
+            | Response::Profile(_)
+            | Response::Networks(_)
+            | Response::Network(_) => Err(ClientError::Unexpected),
         }
     }
 
@@ -154,9 +192,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     pub async fn perform(&mut self, request: Request) -> Result<(), ClientError> {
         match self.request(request).await? {
             Response::Done => Ok(()),
-            Response::Log(_) | Response::Status(_) | Response::Profiles(_) | Response::Profile(_) => {
-                Err(ClientError::Unexpected)
-            }
+            Response::Log(_)
+            | Response::Status(_)
+            | Response::Profiles(_)
+            | Response::Profile(_)
+            | Response::Networks(_)
+            | Response::Network(_) => Err(ClientError::Unexpected),
         }
     }
 

@@ -18,6 +18,7 @@ mod cause;
 mod client;
 mod codec;
 mod message;
+mod network;
 mod portal;
 mod server;
 mod status;
@@ -30,13 +31,17 @@ pub use message::{
     ClientFrame, Hello, LogLevel, LogLine, Notification, Ownership, ProfileDetails, ProfileSummary, Request,
     RequestError, RequestId, Response, ServerFrame, Welcome,
 };
+pub use network::{
+    Blockage, Carrier, How, LearnedNetwork, Measured, NatLifetime, NetworkStatus, PathMtu, RememberedNetwork,
+    Verdict, Verdicts,
+};
 pub use portal::{
     ApiOutcome, DnsOutcome, HttpOutcome, PortalEvidence, PortalPage, PortalReport, PortalVerdict,
     Redirection, SystemConnectivity,
 };
 pub use server::{Incoming, RequestReader, ResponseWriter, accept};
 pub use status::{Address, ChildSa, IkeSa, Portal, State, Status, Target, Transport};
-pub use value::{EspSpi, IkeSpi, Timestamp};
+pub use value::{EspSpi, IkeSpi, NetworkId, Timestamp};
 
 /// The protocol that this crate speaks. It grows by one with every change that an older peer would
 /// misunderstand; both ends come from one release, so versions are never mixed on purpose.

@@ -2,7 +2,7 @@
 use evenkeel_profile::{Host, Method, Profile, ProfileName, Secret, SecretKind, Secrets};
 use serde::{Deserialize, Serialize};
 
-use crate::{Status, Timestamp};
+use crate::{NetworkId, RememberedNetwork, Status, Timestamp};
 
 /// First frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,20 @@ pub enum Request {
     /// [`Response::Status`], and a [`Notification::Status`] with each change and, while traffic flows, about
     /// once a second, until the connection ends.
     WatchStatus,
+    /// [`Response::Networks`].
+    Networks,
+    /// [`Response::Network`].
+    ShowNetwork {
+        /// Which.
+        id: NetworkId,
+    },
+    /// [`Response::Done`] once nothing of it is left on disk.
+    ForgetNetwork {
+        /// Which.
+        id: NetworkId,
+    },
+    /// [`Response::Done`] once nothing of them is left on disk.
+    ForgetNetworks,
     /// [`Response::Log`].
     Log {
         /// The last so many lines; the daemon may have fewer.
@@ -119,6 +133,10 @@ pub enum Response {
     Profile(ProfileDetails),
     /// The connection.
     Status(Status),
+    /// The networks that are remembered, the last visited first.
+    Networks(Vec<RememberedNetwork>),
+    /// One of them.
+    Network(RememberedNetwork),
     /// The daemon's log, oldest line first.
     Log(Vec<LogLine>),
 }
@@ -135,6 +153,12 @@ pub enum RequestError {
     ProfileNotFound {
         /// Its name.
         name: ProfileName,
+    },
+    /// There is no such network among the remembered ones.
+    #[error("no network '{id}'")]
+    NetworkNotFound {
+        /// Its ID.
+        id: NetworkId,
     },
     /// There is one of this name.
     #[error("profile '{name}' exists")]

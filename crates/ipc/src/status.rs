@@ -6,7 +6,7 @@ use evenkeel_profile::{Host, ProfileName, WebUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::cause;
-use crate::{Cause, EspSpi, IkeSpi, Timestamp};
+use crate::{Cause, EspSpi, IkeSpi, NetworkStatus, Timestamp};
 
 /// Everything about the connection, as it is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Status {
     pub received_ago_s: Option<u64>,
     /// Seconds since something was sent through the tunnel.
     pub sent_ago_s: Option<u64>,
+    /// The network under the connection; none while there is no connection.
+    #[serde(default)]
+    pub network: Option<NetworkStatus>,
 }
 
 impl Status {
@@ -75,6 +78,7 @@ impl Status {
             round_trips: None,
             received_ago_s: None,
             sent_ago_s: None,
+            network: None,
         }
     }
 

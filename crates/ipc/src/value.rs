@@ -1,4 +1,4 @@
-//! Values with a text form of their own: SPIs in hexadecimal, times by RFC 3339.
+//! Values with a text form of their own: SPIs and names of networks in hexadecimal, times by RFC 3339.
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,11 @@ pub struct IkeSpi(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EspSpi(pub u32);
+
+/// Names a network that is remembered; in text 16 hexadecimal digits. It says nothing about the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetworkId(pub u64);
 
 /// A point in time, to the second; in text RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +55,12 @@ impl fmt::Display for IkeSpi {
     }
 }
 
+impl fmt::Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 impl fmt::Display for EspSpi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
@@ -67,6 +78,14 @@ impl FromStr for IkeSpi {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         hexadecimal(text, 16).map(Self).ok_or("an IKE SPI is 16 hexadecimal digits")
+    }
+}
+
+impl FromStr for NetworkId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        hexadecimal(text, 16).map(Self).ok_or("a network's ID is 16 hexadecimal digits")
     }
 }
 
@@ -110,7 +129,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(IkeSpi, EspSpi, Timestamp);
+as_text!(IkeSpi, EspSpi, NetworkId, Timestamp);
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +148,7 @@ mod tests {
     fn odd_values_are_refused_and_no_time_panics() {
         assert!("+1".parse::<EspSpi>().is_err());
         assert!("1f".parse::<IkeSpi>().is_err());
+        assert!("0123456789abcdefg".parse::<NetworkId>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
         assert_eq!(Timestamp::from_unix(u64::MAX).to_string(), "9999-12-31T23:59:59Z");
     }

@@ -12,11 +12,19 @@ pub(crate) fn request_error(error: &RequestError) -> Failure {
             Exit::NotPermitted,
             Explanation::new(
                 "You may not do this.",
-                "It concerns a managed profile, or another user's connection.",
+                "It concerns a managed profile, another user's connection, or where this machine has been while somebody else uses it.",
                 "Ask an administrator of this machine; as one, use sudo.",
             ),
         ),
         RequestError::ProfileNotFound { name } => (Exit::Configuration, no_profile(name.as_str())),
+        RequestError::NetworkNotFound { id } => (
+            Exit::Configuration,
+            Explanation::new(
+                format!("No network {id} is remembered."),
+                "It was forgotten meanwhile, or the ID is of another machine.",
+                "See which there are: evenkeel networks list",
+            ),
+        ),
         RequestError::ProfileExists { name } => (
             Exit::Configuration,
             Explanation::new(

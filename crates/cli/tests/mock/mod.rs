@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_ipc::{
-    LogLevel, LogLine, Notification, Ownership, ProfileDetails, ProfileSummary, Request, RequestError,
-    Response, State, Status, Target, Timestamp, accept,
+    LogLevel, LogLine, Notification, Ownership, ProfileDetails, ProfileSummary, RememberedNetwork, Request,
+    RequestError, Response, State, Status, Target, Timestamp, accept,
 };
 use evenkeel_platform::ipc_transport::{Access, Listener, Stream, endpoint_in};
 use evenkeel_profile::{Profile, Secrets};
@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) course: Vec<Status>,
     pub(crate) status: Option<Status>,
     pub(crate) log: Vec<LogLine>,
+    pub(crate) networks: Vec<RememberedNetwork>,
 }
 
 /// A daemon that listens until it is dropped.
@@ -225,6 +226,20 @@ impl World {
             Request::Status | Request::WatchStatus => Ok(Response::Status(
                 self.status.clone().unwrap_or_else(|| Status::off(Timestamp::from_unix(0))),
             )),
+            Request::Networks => Ok(Response::Networks(self.networks.clone())),
+            Request::ShowNetwork { id } => {
+                let found = self.networks.iter().find(|network| network.id == id);
+                found.cloned().map(Response::Network).ok_or(RequestError::NetworkNotFound { id })
+            }
+            Request::ForgetNetwork { id } => {
+                let found = self.networks.iter().position(|network| network.id == id);
+                self.networks.remove(found.ok_or(RequestError::NetworkNotFound { id })?);
+                Ok(Response::Done)
+            }
+            Request::ForgetNetworks => {
+                self.networks.clear();
+                Ok(Response::Done)
+            }
             Request::Log { lines } => {
                 let skip = self.log.len().saturating_sub(lines.try_into().unwrap_or(usize::MAX));
                 Ok(Response::Log(self.log.iter().skip(skip).cloned().collect()))

@@ -1,6 +1,6 @@
 //! How the rest of the daemon speaks with the control task.
 
-use evenkeel_ipc::{RequestError, Status};
+use evenkeel_ipc::{NetworkId, RememberedNetwork, RequestError, Status};
 use evenkeel_platform::user::UserId;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -35,6 +35,31 @@ pub enum ControlRequest {
         caller: Caller,
         /// As much of it as the caller may know.
         reply: oneshot::Sender<Status>,
+    },
+    /// Tell which networks are remembered.
+    Networks {
+        /// Who asks.
+        caller: Caller,
+        /// The last visited first, or why not.
+        reply: oneshot::Sender<Result<Vec<RememberedNetwork>, RequestError>>,
+    },
+    /// Tell what is remembered of one network.
+    Network {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        id: NetworkId,
+        /// What is known, or why not.
+        reply: oneshot::Sender<Result<RememberedNetwork, RequestError>>,
+    },
+    /// Forget networks.
+    ForgetNetworks {
+        /// Who asks.
+        caller: Caller,
+        /// Which; all without one.
+        id: Option<NetworkId>,
+        /// Nothing of them is left on disk, or why not.
+        reply: oneshot::Sender<Result<(), RequestError>>,
     },
     /// Tell which profile is in use, and by whom.
     Active {
@@ -107,6 +132,30 @@ impl ControlHandle {
     /// When the daemon is stopping.
     pub async fn status(&self, caller: Caller) -> Result<Status, RequestError> {
         self.ask(|reply| ControlRequest::Status { caller, reply }).await
+    }
+
+    /// Which networks are remembered, the last visited first.
+    ///
+    /// # Errors
+    /// Why the control task would not say.
+    pub async fn networks(&self, caller: Caller) -> Result<Vec<RememberedNetwork>, RequestError> {
+        self.ask(|reply| ControlRequest::Networks { caller, reply }).await?
+    }
+
+    /// What is remembered of one network.
+    ///
+    /// # Errors
+    /// Why the control task would not say.
+    pub async fn network(&self, caller: Caller, id: NetworkId) -> Result<RememberedNetwork, RequestError> {
+        self.ask(|reply| ControlRequest::Network { caller, id, reply }).await?
+    }
+
+    /// Forgets a network, or all of them.
+    ///
+    /// # Errors
+    /// Why the control task would not, or could not.
+    pub async fn forget_networks(&self, caller: Caller, id: Option<NetworkId>) -> Result<(), RequestError> {
+        self.ask(|reply| ControlRequest::ForgetNetworks { caller, id, reply }).await?
     }
 
     /// Which profile is in use.

@@ -12,6 +12,7 @@ use evenkeel_ipc::{Cause, PortalReport};
 use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_netprofile::mtu::ProbeId;
+use evenkeel_platform::network_identity::NetworkIdentity;
 use evenkeel_profile::Host;
 use evenkeel_tunnel::{
     Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, ResolveError,
@@ -139,6 +140,9 @@ pub enum MachineEvent {
     InboundAfterSilence(Duration),
     /// Authenticated ESP arrived.
     EspSeen,
+    /// Which network the default route leads to, as far as is known; `None` where none does. Told at the start, before
+    /// [`NetworkChanged`](Self::NetworkChanged) where that can be, and again when more is known.
+    Network(Option<NetworkIdentity>),
     /// Links, addresses or routes under the tunnel have changed.
     NetworkChanged,
     /// The machine has slept.

@@ -85,17 +85,19 @@ pub struct Save {
 }
 
 impl Save {
-    /// Writes it, unless something newer was. Waits for the disk. A failure is logged: what is learned later is tried to be
-    /// written again.
-    pub fn write(self) {
+    /// Writes it, unless something newer was; whether it is on disk. Waits for the disk. A failure is logged: the next state
+    /// holds it again.
+    pub fn write(self) -> bool {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written >= self.number {
-            return;
+            return true;
         }
-        match dirs::write_private(&self.path, self.json.as_bytes()) {
+        let result = dirs::write_private(&self.path, self.json.as_bytes());
+        match &result {
             Ok(()) => *written = self.number,
             Err(error) => tracing::error!(%error, "what was learned of networks could not be written"),
         }
+        result.is_ok()
     }
 }
 

@@ -33,7 +33,7 @@ fn been_there() -> (TempDir, Present) {
     let (present, profile) = memory.visit(&cafe(), NOW);
     assert_eq!(profile, NetworkProfile::default());
     memory.learn(&present, &learned(), NOW);
-    memory.unsaved().unwrap().write();
+    assert!(memory.unsaved().unwrap().write());
     (folder, present)
 }
 
@@ -60,7 +60,9 @@ fn what_is_old_is_not_used() {
 fn a_subnet_alone_is_no_network_to_remember() {
     let folder = tempfile::tempdir().unwrap();
     let mut memory = Memory::open(folder.path(), NOW);
-    let nameless = NetworkIdentity { gateway_mac: None, ssid: None, ..cafe() };
+    let unmet = NetworkIdentity { gateway_mac: None, ..cafe() };
+    assert_eq!(memory.visit(&unmet, NOW).0.fingerprint, None);
+    let nameless = NetworkIdentity { gateway: None, gateway_mac: None, ssid: None, ..cafe() };
     let (present, _) = memory.visit(&nameless, NOW);
     assert_eq!((present.fingerprint, present.label.as_str()), (None, "192.168.1.0/24"));
     memory.learn(&present, &learned(), NOW);
@@ -73,7 +75,7 @@ fn a_forgotten_network_stays_forgotten() {
     let mut memory = Memory::open(folder.path(), NOW);
     assert!(memory.forget(present.fingerprint.unwrap()));
     assert!(!memory.forget(present.fingerprint.unwrap()));
-    memory.unsaved().unwrap().write();
+    assert!(memory.unsaved().unwrap().write());
     assert!(Memory::open(folder.path(), NOW).list().is_empty());
 }
 
@@ -87,7 +89,7 @@ fn an_unreadable_file_is_kept_aside_and_harms_nobody() {
     assert_eq!(fs::read(folder.path().join("networks.json.broken")).unwrap(), b"{\"version\":1,");
     let (present, _) = memory.visit(&cafe(), NOW);
     memory.learn(&present, &learned(), NOW);
-    memory.unsaved().unwrap().write();
+    assert!(memory.unsaved().unwrap().write());
     assert_eq!(Memory::open(folder.path(), NOW).list().len(), 1);
 }
 
@@ -129,8 +131,8 @@ fn what_is_overtaken_on_its_way_to_the_disk_does_not_undo_what_is_newer() {
     memory.learn(&present, &NetworkProfile { uplink: None, ..learned() }, NOW);
     let older = memory.unsaved().unwrap();
     memory.forget_all();
-    memory.unsaved().unwrap().write();
-    older.write();
+    assert!(memory.unsaved().unwrap().write());
+    assert!(older.write());
     assert!(Memory::open(folder.path(), NOW).list().is_empty());
     assert!(memory.unsaved().is_none(), "nothing has changed since");
 }

@@ -34,6 +34,16 @@ impl Services {
             Request::Status | Request::WatchStatus => {
                 self.control.status(caller.clone()).await.map(Response::Status)
             }
+            Request::Networks => self.control.networks(caller.clone()).await.map(Response::Networks),
+            Request::ShowNetwork { id } => {
+                self.control.network(caller.clone(), id).await.map(Response::Network)
+            }
+            Request::ForgetNetwork { id } => {
+                self.control.forget_networks(caller.clone(), Some(id)).await.map(|()| Response::Done)
+            }
+            Request::ForgetNetworks => {
+                self.control.forget_networks(caller.clone(), None).await.map(|()| Response::Done)
+            }
             Request::Log { lines } => {
                 let count = usize::try_from(lines).unwrap_or(usize::MAX);
                 Ok(Response::Log(self.log.tail(caller, count).into_iter().map(log_line).collect()))

@@ -9,6 +9,7 @@
 
 mod connection;
 mod hostile_clients;
+mod networks;
 mod permissions;
 mod portal;
 mod straw;

@@ -31,6 +31,7 @@ async fn ask(client: &mut Client<DuplexStream>, request: Request) -> Verdict {
             | RequestError::SecretNeeded { .. }
             | RequestError::Cancelled
             | RequestError::LimitReached
+            | RequestError::NetworkNotFound { .. }
             | RequestError::Internal { .. }) => panic!("{other}"),
         },
         Err(other) => panic!("{other}"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use evenkeel_daemon::access::{Caller, Ownership};
 use evenkeel_daemon::control::{Control, ControlHandle, Fault, Machine, MachineEvent, Reach};
 use evenkeel_daemon::logging::LogRing;
+use evenkeel_daemon::networks::Memory;
 use evenkeel_daemon::portal::PortalConfig;
 use evenkeel_daemon::profiles::Profiles;
 use evenkeel_daemon::server::{Services, serve_client};
@@ -20,6 +21,7 @@ use evenkeel_ipsec::ike::{
     Transmit,
 };
 use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_netprofile::time::UnixSeconds;
 use evenkeel_platform::user::UserId;
 use evenkeel_profile::{Host, Profile, ProfileName, Secret, Secrets};
 use evenkeel_tunnel::{
@@ -234,7 +236,7 @@ pub(crate) struct Daemon {
     services: Arc<Services>,
     stop: Option<oneshot::Sender<()>>,
     control: JoinHandle<()>,
-    _folders: [TempDir; 2],
+    folders: [TempDir; 2],
 }
 
 impl Daemon {
@@ -250,10 +252,11 @@ impl Daemon {
         let strings = Arc::<Strings>::default();
         let machine =
             StrawMachine { strings: Arc::clone(&strings), responder: responder(), queue: VecDeque::new() };
+        let memory = Memory::open(folders[1].path(), UnixSeconds(WALL.0));
         let log = LogRing::default();
         let (handle, end) = ControlHandle::pair();
         let (stop, stopped) = oneshot::channel();
-        let control = Control::new(machine, end, log.clone(), || Some([9; 32]));
+        let control = Control::new(machine, end, log.clone(), || Some([9; 32]), memory);
         let control = tokio::spawn(control.run(async move {
             // Dropped without a word: the test is over.
             if stopped.await.is_err() {
@@ -261,7 +264,7 @@ impl Daemon {
             }
         }));
         let services = Services::new(profiles, handle, log.clone());
-        Self { strings, log, services, stop: Some(stop), control, _folders: folders }
+        Self { strings, log, services, stop: Some(stop), control, folders }
     }
 
     /// A bare connection of Bob's, and the task that serves it.
@@ -286,10 +289,17 @@ impl Daemon {
         client
     }
 
-    /// As on SIGTERM.
-    pub(crate) async fn stop(mut self) {
+    /// As on SIGTERM. Returns the state folder.
+    pub(crate) async fn stop(mut self) -> TempDir {
         self.stop.take().unwrap().send(()).unwrap();
         timeout(PATIENCE, &mut self.control).await.unwrap().unwrap();
+        let [_, state] = self.folders;
+        state
+    }
+
+    /// What is on disk of networks.
+    pub(crate) fn remembered(&self) -> String {
+        std::fs::read_to_string(self.folders[1].path().join("networks.json")).unwrap()
     }
 }
 
@@ -315,6 +325,12 @@ pub(crate) fn profile(name: &str) -> Profile {
         "local_id": "alice@example.org",
     }))
     .unwrap()
+}
+
+/// Why a path can't be opened.
+pub(crate) fn unreachable() -> Fault<PathError> {
+    let cause = evenkeel_ipc::Cause::NetworkUnreachable { remote: SocketAddr::new(GATEWAY, 4500) };
+    Fault { error: PathError::NoRoute, cause }
 }
 
 /// Watches until the state is so.

@@ -1,0 +1,153 @@
+//! What is remembered of networks, and who may know.
+
+use evenkeel_daemon::control::MachineEvent;
+use evenkeel_ipc::{Carrier, Client, ClientError, NetworkId, Request, RequestError, State, Status};
+use evenkeel_platform::network_identity::NetworkIdentity;
+use tokio::io::DuplexStream;
+
+use crate::straw::{ALICE, BOB, Daemon, ROOT, connect, wait_for, wait_until};
+
+fn network(number: u8, ssid: &str) -> NetworkIdentity {
+    NetworkIdentity {
+        gateway: "192.168.1.1".parse().ok(),
+        gateway_mac: Some([2, 0, 0, 0, 0, number]),
+        subnet: Some(("192.168.1.5".parse().unwrap(), 24)),
+        ssid: Some(ssid.as_bytes().to_vec()),
+        dhcp_domain: None,
+    }
+}
+
+/// The machine is on this network from here on.
+async fn enter(daemon: &Daemon, client: &mut Client<DuplexStream>, identity: NetworkIdentity) -> Status {
+    let label = identity.ssid.clone().map(|ssid| String::from_utf8(ssid).unwrap());
+    daemon.strings.say(MachineEvent::Network(Some(identity)));
+    daemon.strings.say(MachineEvent::NetworkChanged);
+    let there = |status: &Status| {
+        status.state == State::Connected
+            && status.network.as_ref().is_some_and(|network| {
+                // Measured, not merely arrived.
+                network.label == label && network.learned.path_mtu.up.is_some()
+            })
+    };
+    wait_until(client, "what is known of the network", there).await
+}
+
+/// At a café, connected as Alice; with the café's ID.
+async fn at_the_cafe(daemon: &Daemon) -> (Client<DuplexStream>, NetworkId) {
+    let mut alice = daemon.connected(ALICE, "Lab").await;
+    let status = enter(daemon, &mut alice, network(1, "Cafe")).await;
+    let id = status.network.unwrap().id.unwrap();
+    (alice, id)
+}
+
+fn labels(networks: &[evenkeel_ipc::RememberedNetwork]) -> Vec<&str> {
+    networks.iter().map(|network| network.label.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_status_names_the_network_and_what_was_learned_there() {
+    let daemon = Daemon::start();
+    let (mut alice, _) = at_the_cafe(&daemon).await;
+    let network = alice.status(false).await.unwrap().network.unwrap();
+    assert_eq!((network.transport, network.fallback, network.blockage), (Some(Carrier::Udp), false, None));
+    assert_eq!(network.learned.nat, Some(false));
+    assert_eq!((network.learned.path_mtu.up, network.learned.path_mtu.down), (Some(1500), Some(1500)));
+    assert!(network.learned.verdicts.tcp4500.is_none(), "what was not tried is not judged");
+}
+
+#[tokio::test]
+async fn each_network_is_remembered_by_itself_and_after_the_connection() {
+    let daemon = Daemon::start();
+    let (mut alice, cafe) = at_the_cafe(&daemon).await;
+    enter(&daemon, &mut alice, network(2, "Hotel")).await;
+    let networks = alice.networks().await.unwrap();
+    let remembered = alice.network(cafe).await.unwrap();
+    assert_eq!((remembered.label.as_str(), remembered.present), ("Cafe", false));
+    assert_eq!(remembered.learned.path_mtu.up, Some(1500));
+    assert_eq!(remembered.transport, Some(Carrier::Udp));
+    assert!(networks.contains(&remembered));
+
+    alice.perform(Request::Disconnect).await.unwrap();
+    wait_for(&mut alice, State::Off).await;
+    let mut known = daemon.client(ROOT).await.networks().await.unwrap();
+    known.sort_by(|one, other| one.label.cmp(&other.label));
+    assert_eq!(labels(&known), ["Cafe", "Hotel"]);
+    assert!(known[1].present && !known[0].present);
+    // Back on a network that is known, it is known from the first packet.
+    daemon.strings.say(MachineEvent::Network(Some(network(1, "Cafe"))));
+    let mut root = daemon.client(ROOT).await;
+    while !root.network(cafe).await.unwrap().present {
+        tokio::task::yield_now().await;
+    }
+    *daemon.strings.open.lock().unwrap() = Some(crate::straw::unreachable());
+    alice.perform(connect("Lab")).await.unwrap();
+    let status = alice.status(false).await.unwrap();
+    assert_eq!(status.network.unwrap().learned.path_mtu.up, Some(1500));
+}
+
+#[tokio::test]
+async fn what_is_remembered_survives_the_daemon() {
+    let daemon = Daemon::start();
+    let (_alice, cafe) = at_the_cafe(&daemon).await;
+    let state = daemon.stop().await;
+    let json = std::fs::read_to_string(state.path().join("networks.json")).unwrap();
+    assert!(json.contains(&cafe.to_string()) && json.contains("Cafe"), "{json}");
+}
+
+#[tokio::test]
+async fn networks_are_forgotten_one_by_one_or_all_at_once_also_on_disk() {
+    let daemon = Daemon::start();
+    let (mut alice, cafe) = at_the_cafe(&daemon).await;
+    enter(&daemon, &mut alice, network(2, "Hotel")).await;
+    alice.perform(Request::ForgetNetwork { id: cafe }).await.unwrap();
+    assert!(!daemon.remembered().contains("Cafe"), "answered before it was gone");
+    for request in [Request::ForgetNetwork { id: cafe }, Request::ShowNetwork { id: cafe }] {
+        let refused = alice.request(request).await;
+        let expected = RequestError::NetworkNotFound { id: cafe };
+        assert!(matches!(refused, Err(ClientError::Refused(error)) if error == expected));
+    }
+    alice.perform(Request::ForgetNetworks).await.unwrap();
+    assert!(alice.networks().await.unwrap().is_empty());
+    assert!(!daemon.remembered().contains("Hotel"));
+}
+
+#[tokio::test]
+async fn only_administrators_and_who_is_connected_may_know_where_the_machine_has_been() {
+    for connected in [true, false] {
+        for (uid, may) in [(ALICE, connected), (BOB, false), (ROOT, true)] {
+            let daemon = Daemon::start();
+            let (mut alice, cafe) = at_the_cafe(&daemon).await;
+            // Left, and so remembered.
+            enter(&daemon, &mut alice, network(2, "Hotel")).await;
+            if !connected {
+                alice.perform(Request::Disconnect).await.unwrap();
+                wait_for(&mut alice, State::Off).await;
+            }
+            let mut client = daemon.client(uid).await;
+            let requests = [
+                Request::Networks,
+                Request::ShowNetwork { id: cafe },
+                Request::ShowNetwork { id: NetworkId(1) },
+                Request::ForgetNetwork { id: cafe },
+                Request::ForgetNetwork { id: NetworkId(1) },
+                Request::ForgetNetworks,
+            ];
+            for request in requests {
+                let refused = matches!(
+                    client.request(request).await,
+                    Err(ClientError::Refused(RequestError::NotPermitted))
+                );
+                assert_eq!(refused, !may, "{uid}, connected: {connected}");
+            }
+            let left = daemon.client(ROOT).await.networks().await.unwrap();
+            assert_eq!(labels(&left).contains(&"Cafe"), !may, "{uid}, connected: {connected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_user_does_not_learn_on_which_network_somebody_is_connected() {
+    let daemon = Daemon::start();
+    let (_alice, _) = at_the_cafe(&daemon).await;
+    assert_eq!(daemon.client(BOB).await.status(false).await.unwrap().network, None);
+}
