@@ -12,6 +12,7 @@
 //! | [`networks`] | what was learned of each network |
 //! | [`portal`] | captive portals: whether one holds us back, and when it has let us go |
 //! | [`transport`] | ways to the gateway other than UDP |
+//! | [`wireguard`] | the WireGuard peer to fall back to |
 //! | [`daemon`] | start, recovery after a crash, orderly end |
 
 #![forbid(unsafe_code)]
@@ -27,3 +28,4 @@ pub mod portal;
 pub mod profiles;
 pub mod server;
 pub mod transport;
+pub mod wireguard;
