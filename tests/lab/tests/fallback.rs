@@ -166,3 +166,25 @@ fn a_gateway_in_front_of_a_real_network_serves_streams_as_well() {
         client.disconnect()
     });
 }
+
+#[test]
+fn a_network_that_blocks_is_remembered_by_the_next_visit() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::preserving()).blocking(Block::AllUdp).build()?;
+        let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
+        let client = Client::start(network.client())?;
+        client.import_file(&gateway.client_profile(|text| text)?)?;
+        let first = connect(&client)?;
+        let known = client.wait_for("a verdict", |status| {
+            status.network.as_ref().is_some_and(|network| network.blockage.is_some())
+        })?;
+        println!("{:?}", known.network);
+        client.disconnect()?;
+        let second = connect(&client)?;
+        println!("first visit {first:?}, second {second:?}");
+        ensure!(transport(&client.status()?) == Some(Transport::Tcp));
+        // UDP has a second before streams are tried where nothing is known.
+        ensure!(second + Duration::from_millis(300) < first, "first {first:?}, second {second:?}");
+        client.disconnect()
+    });
+}
