@@ -20,7 +20,7 @@ const PORT: u16 = 7070;
 /// A host that calls, and one that is called.
 pub struct Calls {
     stop: Arc<AtomicBool>,
-    caller: JoinHandle<u32>,
+    caller: JoinHandle<Vec<Instant>>,
     called: JoinHandle<Vec<(u32, Instant)>>,
 }
 
@@ -29,6 +29,8 @@ pub struct Calls {
 pub struct Record {
     /// How many there were.
     pub sent: u32,
+    /// When each was made.
+    pub made: Vec<Instant>,
     /// Which of them arrived, counted from 0, and when; in the order of their arrival.
     pub arrived: Vec<(u32, Instant)>,
 }
@@ -44,14 +46,15 @@ impl Calls {
         let (stopped, ended) = (Arc::clone(&stop), Arc::clone(&stop));
         let target = SocketAddr::from((address, PORT));
         let caller = thread::spawn(move || {
-            let mut number = 0_u32;
+            let (mut number, mut made) = (0_u32, Vec::new());
             while !stopped.load(Ordering::Relaxed) {
                 // There may be no way to it for the moment, which is what is being found out.
                 let _ = sender.send_to(&number.to_be_bytes(), target);
+                made.push(Instant::now());
                 number += 1;
                 thread::sleep(every);
             }
-            number
+            made
         });
         let called = thread::spawn(move || {
             let (mut arrived, mut buffer) = (Vec::new(), [0; 4]);
@@ -73,9 +76,9 @@ impl Calls {
         self.stop.store(true, Ordering::Relaxed);
         let ended = || (self.caller.is_finished() && self.called.is_finished()).then_some(());
         wait::until("the calls to end", Duration::from_secs(10), ended)?;
-        let sent = self.caller.join().ok().context("a panic")?;
+        let made = self.caller.join().ok().context("a panic")?;
         let arrived = self.called.join().ok().context("a panic")?;
-        Ok(Record { sent, arrived })
+        Ok(Record { sent: u32::try_from(made.len())?, made, arrived })
     }
 }
 
@@ -84,6 +87,14 @@ impl Record {
     pub fn missing(&self) -> usize {
         let numbers: std::collections::BTreeSet<_> = self.arrived.iter().map(|(number, _)| number).collect();
         usize::try_from(self.sent).unwrap_or(usize::MAX).saturating_sub(numbers.len())
+    }
+
+    /// How long after `moment` the first call arrived that was made after it.
+    pub fn resumed(&self, moment: Instant) -> Option<Duration> {
+        let first = self.arrived.iter().find(|(number, at)| {
+            *at > moment && self.made.get(*number as usize).is_some_and(|made| *made > moment)
+        });
+        first.map(|(_, at)| at.saturating_duration_since(moment))
     }
 
     /// The longest time without a call that arrived, between the first and the last that did.

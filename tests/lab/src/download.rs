@@ -76,11 +76,6 @@ impl Arrivals {
         let gaps = self.0.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]));
         gaps.max().unwrap_or_default()
     }
-
-    /// How long after `moment` something arrived.
-    pub fn first_after(&self, moment: Instant) -> Option<Duration> {
-        self.0.iter().find(|at| **at > moment).map(|at| at.saturating_duration_since(moment))
-    }
 }
 
 /// Notes when something arrives.

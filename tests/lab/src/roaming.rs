@@ -10,6 +10,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -51,8 +52,8 @@ pub struct Uplink {
     /// What it carries.
     pub families: Families,
     number: u8,
-    /// The last part of the client's addresses.
-    host: u8,
+    /// The last part of the client's addresses; another after a new lease.
+    host: AtomicU8,
 }
 
 /// A network that is there. Dropping it removes it.
@@ -88,12 +89,12 @@ impl Uplink {
 
     /// The client's IPv4 address, where the uplink has one.
     pub fn address_v4(&self) -> Option<Ipv4Addr> {
-        self.families.v4().then(|| self.lan_v4(self.host))
+        self.families.v4().then(|| self.lan_v4(self.host.load(Ordering::Relaxed)))
     }
 
     /// The client's IPv6 address, where the uplink has one.
     pub fn address_v6(&self) -> Option<Ipv6Addr> {
-        self.families.v6().then(|| self.lan_v6(self.host))
+        self.families.v6().then(|| self.lan_v6(self.host.load(Ordering::Relaxed)))
     }
 
     /// The address under which the internet sees the client's IPv4.
@@ -191,11 +192,11 @@ impl Roaming {
     }
 
     /// Gives the client another address under the same link, as after a new lease.
-    pub fn readdress(&mut self, interface: &str) -> anyhow::Result<()> {
-        let uplink = self.uplinks.iter_mut().find(|uplink| uplink.interface == interface);
-        let uplink = uplink.with_context(|| format!("no uplink {interface}"))?;
+    pub fn readdress(&self, interface: &str) -> anyhow::Result<()> {
+        let uplink = self.uplink(interface)?;
         uplink.deconfigure(&self.client)?;
-        uplink.host = if uplink.host == 200 { 11 } else { uplink.host + 1 };
+        let host = uplink.host.load(Ordering::Relaxed);
+        uplink.host.store(if host == 200 { 11 } else { host + 1 }, Ordering::Relaxed);
         uplink.configure(&self.client)
     }
 }
@@ -219,7 +220,8 @@ fn build_uplink(
     let access = format!("access{number}");
     client.connect(interface, &router, "inside")?;
     router.connect(nat::OUTSIDE, isp, &access)?;
-    let uplink = Uplink { interface: interface.to_owned(), router, families, number, host: 11 };
+    let uplink =
+        Uplink { interface: interface.to_owned(), router, families, number, host: AtomicU8::new(11) };
     let router = &uplink.router;
     forward(router)?;
     if families.v4() {

@@ -17,7 +17,7 @@ use crate::{MOMENT, SOON};
 #[test]
 fn a_laptop_goes_from_uplink_to_uplink() {
     sandbox::run(|| {
-        let mut roaming = Roaming::build(&[
+        let roaming = Roaming::build(&[
             ("wifi", Nat::preserving(), Families::Both),
             ("ethernet", Nat::random(), Families::V4),
             ("hotspot", Nat::random(), Families::V6),
