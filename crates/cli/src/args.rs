@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use evenkeel_ipc::NetworkId;
 use evenkeel_profile::ProfileName;
 
 use crate::exit;
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     Disconnect,
     /// Show the connection: whether bytes move, addresses, algorithms
     Status(Status),
+    /// List, show and forget the networks that are remembered
+    #[command(subcommand)]
+    Networks(NetworksCommand),
     /// Show the daemon's log
     Log(Log),
     /// Print a completion script for a shell
@@ -72,6 +76,33 @@ pub(crate) enum ProfileCommand {
     Remove {
         /// Its name
         name: ProfileName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworksCommand {
+    /// List the networks, the last visited first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what was learned of a network
+    Show {
+        /// Its ID, from the list
+        id: NetworkId,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a network, or all of them; what is in use is learned anew
+    Forget {
+        /// Its ID, from the list
+        #[arg(required_unless_present = "all")]
+        id: Option<NetworkId>,
+        /// All networks
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
     },
 }
 
@@ -139,6 +170,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn forgetting_all_networks_is_said_in_so_many_words() {
+        let parse =
+            |rest: &[&str]| Args::try_parse_from(["evenkeel", "networks", "forget"].iter().chain(rest));
+        assert!(parse(&["0123456789abcdef"]).is_ok() && parse(&["--all"]).is_ok());
+        for wrong in [&[][..], &["0123"], &["--all", "0123456789abcdef"]] {
+            assert_eq!(parse(wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
+        }
     }
 
     #[test]

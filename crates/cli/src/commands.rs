@@ -7,6 +7,7 @@ use crate::output::Output;
 mod connect;
 mod generate;
 mod log;
+mod networks;
 mod profile;
 mod status;
 
@@ -20,6 +21,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
         Command::Connect(request) => connect::connect(daemon::connect(socket).await?, request, output).await,
         Command::Disconnect => connect::disconnect(daemon::connect(socket).await?, output).await,
         Command::Status(request) => status::run(daemon::connect(socket).await?, request, output).await,
+        Command::Networks(command) => networks::run(command, socket, output).await,
         Command::Log(request) => log::run(daemon::connect(socket).await?, request, output).await,
     }
 }

@@ -4,10 +4,12 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::explain::Explanation;
 
+mod network;
 mod profile;
 mod status;
 mod unit;
 
+pub(crate) use network::{network_details, network_list};
 pub(crate) use profile::{profile_details, profile_list};
 pub(crate) use status::{Rates, status};
 pub(crate) use unit::duration;
@@ -144,6 +146,29 @@ fn split_at_width(word: &str, width: usize) -> Option<(&str, &str)> {
     })?;
     let slash = word.get(..end)?.rfind('/').map(|slash| slash + 1).filter(|slash| *slash > end / 2);
     word.split_at_checked(slash.unwrap_or(end))
+}
+
+/// Rows under their heads, the columns as wide as they must be; `None` where that is wider than the canvas.
+fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], canvas: Canvas) -> Option<String> {
+    let mut widths = heads.map(UnicodeWidthStr::width);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    if widths.iter().sum::<usize>() + 2 * N.saturating_sub(1) > canvas.width {
+        return None;
+    }
+    let line = |cells: &[&str; N]| {
+        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut text = format!("{QUIET}{}{QUIET:#}\n", line(&heads));
+    for row in rows {
+        text.push_str(&line(&row.each_ref().map(String::as_str)));
+        text.push('\n');
+    }
+    Some(text)
 }
 
 /// Pads to a width in columns.

@@ -5,7 +5,9 @@ mod mock;
 
 use std::path::PathBuf;
 
-use evenkeel_ipc::{Address, Cause, NameFault, Portal, State, Status, Timestamp};
+use evenkeel_ipc::{
+    Address, Carrier, Cause, LearnedNetwork, NameFault, Portal, RememberedNetwork, State, Status, Timestamp,
+};
 use evenkeel_profile::SecretKind;
 use mock::{Daemon, PATIENCE, World, evenkeel, finish, line, status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -292,4 +294,59 @@ async fn help_names_the_exit_codes() {
     let run = finish(evenkeel(folder.path(), &["--help"]), "").await;
     assert!(run.out.contains("Exit codes:"), "{}", run.out);
     assert_eq!(finish(evenkeel(folder.path(), &["conect"]), "").await.code, Some(2));
+}
+
+/// A network that the daemon remembers.
+fn network(id: &str, label: &str) -> RememberedNetwork {
+    RememberedNetwork {
+        id: id.parse().expect("an ID"),
+        label: label.to_owned(),
+        last_seen: Timestamp::from_unix(1_700_000_000),
+        present: false,
+        transport: Some(Carrier::Udp),
+        keepalive_s: Some(96),
+        portal_seen: None,
+        learned: LearnedNetwork::default(),
+    }
+}
+
+fn two_networks() -> Daemon {
+    let networks = vec![network("0123456789abcdef", "Cafe"), network("00000000000000aa", "Hotel")];
+    Daemon::start(World { networks, ..World::default() })
+}
+
+#[tokio::test]
+async fn networks_are_listed_and_shown_for_people_and_for_scripts() {
+    let daemon = two_networks();
+    let run = daemon.run(&["networks", "list"]).await;
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.out.contains("Cafe") && run.out.contains("00000000000000aa"), "{}", run.out);
+    let run = daemon.run(&["networks", "show", "0123456789abcdef"]).await;
+    assert!(run.out.starts_with("Cafe\n") && run.out.contains("every 1 min 36 s"), "{}", run.out);
+
+    let run = daemon.run(&["networks", "list", "--json"]).await;
+    let listed: Vec<RememberedNetwork> = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(listed.iter().map(|network| network.label.as_str()).collect::<Vec<_>>(), ["Cafe", "Hotel"]);
+    let run = daemon.run(&["networks", "show", "0123456789abcdef", "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!((&shown["transport"], &shown["last_seen"]), (&"udp".into(), &"2023-11-14T22:13:20Z".into()));
+    assert!(shown["verdicts"]["udp4500"].is_null());
+
+    let empty = Daemon::start(World::default()).run(&["networks", "list"]).await;
+    assert_eq!((empty.code, empty.out.as_str()), (Some(0), ""));
+    assert!(empty.err.contains("No networks yet"), "{}", empty.err);
+}
+
+#[tokio::test]
+async fn networks_are_forgotten_by_id_or_all_together() {
+    let daemon = two_networks();
+    let run = daemon.run(&["networks", "forget", "0123456789abcdef"]).await;
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "Forgot 0123456789abcdef.\n"), "{}", run.err);
+    let run = daemon.run(&["networks", "forget", "0123456789abcdef"]).await;
+    assert_eq!((run.code, run.out.as_str()), (Some(5), ""));
+    assert!(run.err.contains("No network 0123456789abcdef is remembered."), "{}", run.err);
+    assert_eq!(daemon.world.lock().expect("lock").networks.len(), 1);
+    let run = daemon.run(&["networks", "forget", "--all"]).await;
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "Forgot all networks.\n"));
+    assert!(daemon.world.lock().expect("lock").networks.is_empty());
 }

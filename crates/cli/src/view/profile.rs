@@ -1,10 +1,9 @@
 //! Profiles, in a list and in full.
 use evenkeel_ipc::{Ownership, ProfileDetails, ProfileSummary, Timestamp};
 use evenkeel_profile::{Auth, Certificate, Profile, Trust};
-use unicode_width::UnicodeWidthStr;
 
 use super::unit::duration;
-use super::{BOLD, Canvas, Page, QUIET, pad};
+use super::{BOLD, Canvas, Page, table};
 use crate::escape::plain;
 
 /// One line a profile, the columns as wide as they must be; on a narrow terminal one block a profile.
@@ -21,34 +20,19 @@ pub(crate) fn profile_list(profiles: &[ProfileSummary], canvas: Canvas) -> Strin
         })
         .collect();
     let heads = ["NAME", "GATEWAY", "METHOD", ""];
-    let mut widths = heads.map(UnicodeWidthStr::width);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
+    if let Some(text) = table(heads, &rows, canvas) {
+        return text;
+    }
+    let mut page = Page::new(canvas, "Gateway".len());
+    for [name, gateway, method, standing] in &rows {
+        page.heading("", BOLD, name);
+        page.field("Gateway", gateway);
+        page.field("Method", method);
+        if !standing.is_empty() {
+            page.field("", standing);
         }
     }
-    if widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > canvas.width {
-        let mut page = Page::new(canvas, "Gateway".len());
-        for [name, gateway, method, standing] in &rows {
-            page.heading("", BOLD, name);
-            page.field("Gateway", gateway);
-            page.field("Method", method);
-            if !standing.is_empty() {
-                page.field("", standing);
-            }
-        }
-        return page.finish();
-    }
-    let line = |cells: &[&str]| {
-        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    let mut text = format!("{QUIET}{}{QUIET:#}\n", line(&heads));
-    for row in &rows {
-        text.push_str(&line(&row.each_ref().map(String::as_str)));
-        text.push('\n');
-    }
-    text
+    page.finish()
 }
 
 fn standing(profile: &ProfileSummary) -> &'static str {
@@ -193,6 +177,7 @@ fn algorithms(page: &mut Page, profile: &Profile) {
 #[cfg(test)]
 mod tests {
     use evenkeel_profile::{Host, Method, ProfileName};
+    use unicode_width::UnicodeWidthStr;
 
     use super::*;
 

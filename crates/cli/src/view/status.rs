@@ -128,6 +128,9 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
     if page.text.len() > before + 1 {
         page.blank();
     }
+    if let Some(text) = status.network.as_ref().and_then(super::network::in_the_way) {
+        page.field("Network", &text);
+    }
     if let Some(sa) = &status.ike_sa {
         let peer = plain(&sa.peer_id);
         match &status.gateway {

@@ -108,6 +108,24 @@ fn legacy_algorithms_are_warned_about_as_long_as_they_are_in_use() {
 }
 
 #[test]
+fn what_the_network_blocks_is_said_and_what_is_used_instead() {
+    let mut status = connected();
+    status.network = Some(evenkeel_ipc::NetworkStatus {
+        id: None,
+        label: Some("Café".to_owned()),
+        transport: Some(evenkeel_ipc::Carrier::Tcp4500),
+        fallback: true,
+        blockage: Some(evenkeel_ipc::Blockage::Udp4500Blocked),
+        learned: evenkeel_ipc::LearnedNetwork::default(),
+    });
+    let line = "  Network     Café (UDP/4500 is blocked here, so TCP/4500 is used)\n";
+    assert!(draw(&status, 100).contains(line), "{}", draw(&status, 100));
+    status.network.as_mut().expect("there").fallback = false;
+    status.network.as_mut().expect("there").blockage = None;
+    assert!(!draw(&status, 100).contains("  Network  "));
+}
+
+#[test]
 fn nothing_is_wider_than_the_terminal() {
     for width in [24, 40, 60, 80] {
         let text = draw(&connected(), width);
