@@ -22,6 +22,7 @@ pub mod network_hints;
 pub mod network_identity;
 pub mod routes;
 pub mod service;
+pub mod sleep;
 pub mod socket;
 pub mod trust;
 pub mod tun;

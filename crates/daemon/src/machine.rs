@@ -5,6 +5,7 @@ mod paths;
 mod portals;
 mod probes;
 mod resolver;
+mod sleep;
 mod streams;
 mod surroundings;
 mod whereabouts;
@@ -36,6 +37,7 @@ use paths::Paths;
 use portals::Portals;
 use probes::Probes;
 use resolver::Resolver;
+use sleep::Sleep;
 use surroundings::Surroundings;
 use whereabouts::Whereabouts;
 
@@ -55,6 +57,7 @@ pub struct LocalMachine {
     resolver: Resolver,
     network: NetworkTask,
     surroundings: Surroundings,
+    sleep: Sleep,
     portals: Portals,
     whereabouts: Whereabouts,
     paths: Paths,
@@ -87,6 +90,7 @@ impl LocalMachine {
             resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
             surroundings: Surroundings::watch(),
+            sleep: Sleep::watch(),
             portals: Portals::default(),
             whereabouts,
             paths: Paths::default(),
@@ -248,6 +252,10 @@ impl Machine for LocalMachine {
             if let Some(event) = self.opened.pop_front() {
                 return event;
             }
+            // Asked for anew after each event and each timer.
+            if self.sleep.has_slept() {
+                return MachineEvent::Woke;
+            }
             tokio::select! {
                 resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
                 outcome = self.network.outcome() => return outcome,
@@ -257,6 +265,7 @@ impl Machine for LocalMachine {
                 news = self.whereabouts.news() => {
                     return news.map_or(MachineEvent::NetworkChanged, MachineEvent::Network);
                 }
+                () = self.sleep.woke() => return MachineEvent::Woke,
                 report = self.portals.report() => return MachineEvent::Portal(report),
                 event = self.paths.next_event() => return event,
                 event = plane_event(&mut self.plane) => {

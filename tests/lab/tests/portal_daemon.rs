@@ -55,6 +55,7 @@ fn page(status: &Status) -> Option<&str> {
 }
 
 /// The portal is shown in time with its page; `meanwhile` somebody waits; after the login the connection is made in time.
+#[expect(clippy::print_stderr, reason = "the times are what is measured here")]
 fn is_shown_and_outlasted(
     network: &Network,
     expected: &str,
