@@ -86,6 +86,32 @@ impl Wait {
     }
 }
 
+/// Until when to wait, while a portal comes and goes.
+struct Clock {
+    wait: Wait,
+    deadline: Instant,
+    portal: bool,
+    /// Until when somebody is to have signed in, from the first portal on: one that comes and goes gains no time.
+    sign_in: Option<Instant>,
+}
+
+impl Clock {
+    fn start(wait: Wait) -> Self {
+        Self { wait, deadline: Instant::now() + wait.connecting, portal: false, sign_in: None }
+    }
+
+    fn deadline(&mut self, portal: bool, now: Instant) -> Instant {
+        if portal != self.portal
+            && let Some(wait) = self.wait.sign_in
+        {
+            self.portal = portal;
+            let sign_in = *self.sign_in.get_or_insert(now + wait);
+            self.deadline = if portal { sign_in } else { now.min(sign_in) + self.wait.connecting };
+        }
+        self.deadline
+    }
+}
+
 struct Attempt {
     name: ProfileName,
     wait: Wait,
@@ -119,19 +145,15 @@ impl Attempt {
         mut status: Status,
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
-        let mut deadline = tokio::time::Instant::now() + self.wait.connecting;
-        let mut portal = None;
+        let mut clock = Clock::start(self.wait);
+        let (mut portal, mut told) = (None, String::new());
         loop {
-            if status.portal.is_some() != portal.is_some()
-                && let Some(sign_in) = self.wait.sign_in
-            {
-                let wait = if status.portal.is_some() { sign_in } else { self.wait.connecting };
-                deadline = tokio::time::Instant::now() + wait;
-            }
-            if let Some(seen) = status.portal.clone().filter(|seen| portal.as_ref() != Some(seen)) {
-                output.note(&explain::sign_in(&seen));
-            }
             portal.clone_from(&status.portal);
+            let deadline = clock.deadline(portal.is_some(), Instant::now());
+            if let Some(sentence) = portal.as_ref().map(explain::sign_in).filter(|one| *one != told) {
+                output.note(&sentence);
+                told = sentence;
+            }
             match self.judge(&status) {
                 Verdict::Pending(_) if portal.is_some() => output.progress("Waiting for you to sign in..."),
                 Verdict::Pending(doing) => {
@@ -148,7 +170,7 @@ impl Attempt {
                 }
             }
             let next = tokio::select! {
-                next = timeout_at(deadline, client.next_notification()) => next,
+                next = timeout_at(deadline.into(), client.next_notification()) => next,
                 _ = tokio::signal::ctrl_c() => return Err(self.give_up(client).await),
             };
             status = match next {
@@ -255,4 +277,36 @@ pub(super) async fn disconnect(mut client: Client<Stream>, output: &mut Output) 
         (_, Some(name)) => output.line(&format!("Disconnected from {}.", plain(name.as_str()))),
     }
     .map_err(Failure::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_bound_that_was_asked_for_is_for_signing_in_too() {
+        let mut clock = Clock::start(Wait::new(Some(20)));
+        let (deadline, now) = (clock.deadline, Instant::now());
+        assert_eq!(clock.deadline(true, now + SECOND), deadline);
+        assert_eq!(clock.deadline(false, now + 2 * SECOND), deadline);
+    }
+
+    #[test]
+    fn a_login_has_its_time_and_the_connection_after_it_too() {
+        let (mut clock, now) = (Clock::start(Wait::new(None)), Instant::now());
+        assert_eq!(clock.deadline(true, now), now + 600 * SECOND);
+        assert_eq!(clock.deadline(true, now + 50 * SECOND), now + 600 * SECOND);
+        assert_eq!(clock.deadline(false, now + 100 * SECOND), now + 160 * SECOND);
+    }
+
+    #[test]
+    fn a_portal_that_comes_and_goes_gains_no_time() {
+        let (mut clock, now) = (Clock::start(Wait::new(None)), Instant::now());
+        for round in 0..100 {
+            let deadline = clock.deadline(round % 2 == 0, now + 10 * round * SECOND);
+            assert!(deadline <= now + 660 * SECOND, "round {round}");
+        }
+    }
 }
