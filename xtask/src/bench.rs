@@ -14,7 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    for needs in [packages::BUILD, packages::NETWORK, packages::STRONGSWAN] {
+    for needs in [packages::BUILD, packages::NETWORK, packages::PEERS] {
         packages::ensure(needs)?;
     }
     let gotatun = tools::GOTATUN.ensure()?;

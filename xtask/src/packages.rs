@@ -51,8 +51,8 @@ pub(crate) const NETWORK: &[Need] = &[
     Need { what: What::Program("unshare"), packages: &["util-linux"], why: "private networks" },
 ];
 
-/// What the lab needs beyond that.
-pub(crate) const STRONGSWAN: &[Need] = &[
+/// What the lab needs beyond that: the other sides.
+pub(crate) const PEERS: &[Need] = &[
     Need {
         what: What::Program("swanctl"),
         packages: &["strongswan-swanctl", "strongswan-charon"],
@@ -68,6 +68,12 @@ pub(crate) const STRONGSWAN: &[Need] = &[
         packages: &["libcharon-extauth-plugins", "libstrongswan-standard-plugins"],
         why: "strongSwan's EAP-MSCHAPv2",
     },
+    Need {
+        what: What::Program("wireguard-go"),
+        packages: &["wireguard-go"],
+        why: "the WireGuard peer that the lab tests against",
+    },
+    Need { what: What::Program("wg"), packages: &["wireguard-tools"], why: "its configuration" },
 ];
 
 /// Installs what is missing of `needs`, saying what and why.

@@ -48,6 +48,7 @@ pub mod strongswan;
 pub mod topology;
 pub mod traffic;
 pub mod wait;
+pub mod wireguard_go;
 
 pub use blocks::Block;
 pub use host::Host;

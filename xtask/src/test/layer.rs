@@ -92,7 +92,7 @@ fn everything_else(runner: &Runner) -> Step {
 
 /// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
 fn lab(runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
-    let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::STRONGSWAN));
+    let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::PEERS));
     if let Err(error) = needs {
         return Ok(Outcome::NotRun { reason: format!("{error:#}") });
     }
