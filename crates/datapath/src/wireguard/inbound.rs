@@ -14,7 +14,7 @@ use evenkeel_platform::tun::{Offload, Tun};
 
 use super::AllowedIps;
 use super::config::{MESSAGE_OVERHEAD, WireGuardEvent};
-use super::session::{Kind, LEAST_ROOM, Session};
+use super::session::{Due, Kind, LEAST_ROOM, Session};
 use super::shared::{Counts, Shared};
 use crate::coalesce::{Coalescer, PacketSink};
 use crate::mailbox::Inbox;
@@ -153,8 +153,9 @@ impl Inbound {
                 if brought.bytes > 0 {
                     shared.data_received.set(now);
                     Counts::add(&shared.counts.bytes_received, brought.bytes);
-                    shared.stir();
                 }
+                // Who waits for an answer may be asleep.
+                shared.stir();
             }
             if brought.handshake {
                 shared.note_handshake();
@@ -268,7 +269,9 @@ fn handle_handshake(
     brought: &mut Brought,
 ) {
     // boringtun's clock and its limit of handshakes a second go by its timers' calls.
-    session.refresh();
+    if session.refresh() != Due::Nothing {
+        shared.outbound.last.set(Instant::now());
+    }
     let mut room = [0; LEAST_ROOM];
     match session.tunn.decapsulate(Some(from), datagram, &mut room) {
         TunnResult::WriteToNetwork(answer) => {

@@ -15,7 +15,7 @@ use super::inbound::{Inbound, InboundChange};
 use super::outbound::{Outbound, OutboundChange};
 use super::session::Session;
 use super::shared::Shared;
-use super::timers::{self, KeepaliveClock};
+use super::timers;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;
 use crate::plane::MIN_INNER_MTU;
@@ -57,8 +57,7 @@ impl WireGuardPlane {
     ) -> io::Result<Self> {
         let socket = session.socket.clone();
         socket.coalesce_received();
-        let keepalive = KeepaliveClock::new(config.keepalive, Instant::now());
-        let shared = Arc::new(Shared::new(session, keepalive, events));
+        let shared = Arc::new(Shared::new(session, events));
         let (outbound, outbound_inbox) = mailbox(Wakeup::new()?);
         let (inbound, inbound_inbox) = mailbox(Wakeup::new()?);
         let allowed = &config.allowed_ips;
@@ -131,7 +130,7 @@ impl WireGuardPlane {
         let mut plane = PlaneStats::new(&shared.outbound, &shared.inbound);
         plane.outbound.packets_sent += counts.sent_late.load(Ordering::Relaxed);
         if let Some(drops) = plane.drops.get_mut(PlaneDrop::NoSa as usize) {
-            *drops += counts.waited_in_vain.load(Ordering::Relaxed);
+            *drops += shared.session().in_vain;
         }
         WireGuardStats {
             plane,

@@ -1,6 +1,7 @@
 //! boringtun's state machine with the socket that its own messages leave by.
 
 use std::io;
+use std::time::Instant;
 
 use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::{Tunn, TunnResult};
@@ -8,6 +9,7 @@ use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::MAX_PACKET;
 
 use super::config::{MESSAGE_OVERHEAD, PeerConfig};
+use super::timers::KeepaliveClock;
 
 /// Least room for whatever `Tunn` writes; a handshake initiation is the longest of its own messages.
 pub(super) const LEAST_ROOM: usize = 148;
@@ -42,10 +44,15 @@ pub(super) struct Session {
     pub(super) socket: UdpSocket,
     /// An initiation of ours has not been answered yet.
     pub(super) handshaking: bool,
-    /// Nobody answered, and that has been told.
+    pub(super) keepalive: KeepaliveClock,
+    /// Nobody answered, and the session is gone.
     pub(super) lost: bool,
+    /// That has not been told yet.
+    pub(super) tell_lost: bool,
     /// Packets in boringtun's queue.
     waiting: u64,
+    /// Packets that waited there in vain.
+    pub(super) in_vain: u64,
     /// Room for messages that leave one by one.
     scratch: Box<[u8]>,
 }
@@ -69,12 +76,14 @@ pub(super) enum Due {
     Initiation,
     /// An empty packet was sent.
     Keepalive,
-    /// The session is gone; so many packets that waited for it are, too.
-    Lost(u64),
+    /// The session is gone, and what waited for it.
+    Lost,
 }
 
 impl Session {
     pub(super) fn new(config: &PeerConfig, socket: UdpSocket) -> Self {
+        // As boringtun reckons, which begins when the state machine is made.
+        let keepalive = KeepaliveClock::new(config.keepalive, Instant::now());
         let tunn = Tunn::new(
             (*config.private_key).into(),
             config.public_key.into(),
@@ -84,7 +93,17 @@ impl Session {
             None,
         );
         let scratch = vec![0; MAX_PACKET + MESSAGE_OVERHEAD + LEAST_ROOM].into_boxed_slice();
-        Self { tunn, socket, handshaking: false, lost: false, waiting: 0, scratch }
+        Self {
+            tunn,
+            socket,
+            handshaking: false,
+            keepalive,
+            lost: false,
+            tell_lost: false,
+            waiting: 0,
+            in_vain: 0,
+            scratch,
+        }
     }
 
     /// Is there a session to send with?
@@ -119,12 +138,15 @@ impl Session {
                     self.handshaking = true;
                     Due::Initiation
                 } else {
+                    self.keepalive.sent(Instant::now());
                     Due::Keepalive
                 }
             }
             TunnResult::Err(WireGuardError::ConnectionExpired) => {
-                self.handshaking = false;
-                Due::Lost(std::mem::take(&mut self.waiting))
+                self.tell_lost |= !self.lost;
+                (self.handshaking, self.lost) = (false, true);
+                self.in_vain += std::mem::take(&mut self.waiting);
+                Due::Lost
             }
             TunnResult::Done
             | TunnResult::Err(_)
@@ -165,7 +187,7 @@ impl Session {
     /// Notes that a handshake of ours was answered, and sends what waited for it: packets, and inner bytes in them.
     #[cold]
     pub(super) fn flush(&mut self) -> (u64, u64) {
-        (self.handshaking, self.lost, self.waiting) = (false, false, 0);
+        (self.handshaking, self.lost, self.tell_lost, self.waiting) = (false, false, false, 0);
         let (mut packets, mut bytes) = (0, 0);
         loop {
             let TunnResult::WriteToNetwork(message) = self.tunn.decapsulate(None, &[], &mut self.scratch)

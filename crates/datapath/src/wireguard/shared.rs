@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use super::config::{WireGuardEvent, WireGuardEventSink};
 use super::session::{Due, Session};
-use super::timers::KeepaliveClock;
 use crate::stats::{Stamp, ThreadStats};
 
 pub(super) struct Shared {
@@ -21,7 +20,6 @@ pub(super) struct Shared {
     /// When data last came.
     pub(super) data_received: Stamp,
     pub(super) last_handshake: Stamp,
-    pub(super) keepalive: Mutex<KeepaliveClock>,
     pub(super) stop: AtomicBool,
     /// The timers' thread looks every second.
     awake: AtomicBool,
@@ -36,8 +34,6 @@ pub(super) struct Counts {
     pub(super) handshakes: AtomicU64,
     /// Packets sent after having waited for a handshake.
     pub(super) sent_late: AtomicU64,
-    /// Packets that waited in vain.
-    pub(super) waited_in_vain: AtomicU64,
 }
 
 impl Counts {
@@ -47,7 +43,7 @@ impl Counts {
 }
 
 impl Shared {
-    pub(super) fn new(session: Session, keepalive: KeepaliveClock, events: WireGuardEventSink) -> Self {
+    pub(super) fn new(session: Session, events: WireGuardEventSink) -> Self {
         let shared = Self {
             session: Mutex::new(session),
             outbound: ThreadStats::default(),
@@ -57,7 +53,6 @@ impl Shared {
             data_sent: Stamp::default(),
             data_received: Stamp::default(),
             last_handshake: Stamp::default(),
-            keepalive: Mutex::new(keepalive),
             stop: AtomicBool::new(false),
             awake: AtomicBool::new(true),
             timers: OnceLock::new(),
@@ -92,6 +87,11 @@ impl Shared {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::SeqCst)
+    }
+
     #[cold]
     pub(super) fn wake_timers(&self) {
         self.awake.store(true, Ordering::Relaxed);
@@ -114,26 +114,15 @@ impl Shared {
 
     /// Lets boringtun do what is due.
     pub(super) fn look_at_timers(&self, now: Instant) {
-        let (due, told) = {
+        let (due, tell_lost) = {
             let mut session = self.session();
-            let due = session.refresh();
-            let told = session.lost;
-            session.lost |= matches!(due, Due::Lost(_));
-            (due, told)
+            (session.refresh(), std::mem::take(&mut session.tell_lost))
         };
-        match due {
-            Due::Nothing => {}
-            Due::Initiation => self.outbound.last.set(now),
-            Due::Keepalive => {
-                self.outbound.last.set(now);
-                self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).sent(now);
-            }
-            Due::Lost(waiting) => {
-                Counts::add(&self.counts.waited_in_vain, waiting);
-                if !told {
-                    (self.events)(WireGuardEvent::HandshakeLost);
-                }
-            }
+        if matches!(due, Due::Initiation | Due::Keepalive) {
+            self.outbound.last.set(now);
+        }
+        if tell_lost {
+            (self.events)(WireGuardEvent::HandshakeLost);
         }
     }
 

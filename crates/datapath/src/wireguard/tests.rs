@@ -1,15 +1,20 @@
 //! Handshakes over loopback, without a device.
 
 use std::net::{Ipv4Addr, UdpSocket as StdSocket};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
 use evenkeel_platform::socket::{UdpOptions, UdpSocket};
 use zeroize::Zeroizing;
 
-use super::session::{LEAST_ROOM, Sealed, Session};
-use super::{AllowedIps, Answer, Handshake, PeerConfig};
+use super::session::{Kind, LEAST_ROOM, Sealed, Session};
+use super::shared::Shared;
+use super::timers;
+use super::{AllowedIps, Answer, Handshake, PeerConfig, WireGuardEvent};
 
 const OURS: [u8; 32] = [0x11; 32];
 const THEIRS: [u8; 32] = [0x22; 32];
@@ -123,4 +128,88 @@ fn packets_wait_for_a_handshake_up_to_a_bound_and_then_leave() {
     assert_eq!(session.flush(), (256, 25_600));
     assert_eq!(responder.receive().len(), 132);
     assert_eq!(session.seal(&packet, &mut slot), Sealed::Datagram(132));
+}
+
+/// A session whose timers' thread runs, and the events that it tells.
+struct Timed {
+    shared: Arc<Shared>,
+    events: Arc<Mutex<Vec<String>>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Timed {
+    fn new(session: Session) -> Self {
+        let events = Arc::<Mutex<Vec<String>>>::default();
+        let told = Arc::clone(&events);
+        let sink = Box::new(move |event: WireGuardEvent| told.lock().unwrap().push(format!("{event:?}")));
+        let shared = Arc::new(Shared::new(session, sink));
+        let running = Arc::clone(&shared);
+        let thread = Some(thread::spawn(move || timers::run(&running)));
+        Self { shared, events, thread }
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        let thread = self.thread.take().unwrap();
+        thread.thread().unpark();
+        thread.join().unwrap();
+    }
+}
+
+/// A session that the responder has confirmed.
+fn established(responder: &mut Responder, socket: UdpSocket, keepalive: Option<u16>) -> Session {
+    let mut session = Session::new(&PeerConfig { keepalive, ..config(None) }, socket);
+    session.initiate().unwrap();
+    let (answer, mut room) = (responder.answer().unwrap(), [0; LEAST_ROOM]);
+    assert!(matches!(session.tunn.decapsulate(None, &answer, &mut room), TunnResult::WriteToNetwork(_)));
+    session.flush();
+    session
+}
+
+#[test]
+fn an_idle_session_sends_keepalives_in_time_and_nothing_else() {
+    let (mut responder, socket) = Responder::new(None);
+    let session = established(&mut responder, socket, Some(1));
+    let timed = Timed::new(session);
+    let mut last = Instant::now();
+    for number in 0..4 {
+        let datagram = responder.receive();
+        assert_eq!((Kind::of(&datagram), datagram.len()), (Some(Kind::Data), 32));
+        let gap = std::mem::replace(&mut last, Instant::now()).elapsed();
+        // A busy machine may be late; early would be a packet too many.
+        assert!(number == 0 || (900..3000).contains(&gap.as_millis()), "{gap:?}");
+    }
+    assert!(timed.events.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_idle_session_without_keepalives_sleeps_until_there_is_data() {
+    let (mut responder, socket) = Responder::new(None);
+    let session = established(&mut responder, socket, None);
+    let timed = Timed::new(session);
+    responder.socket.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+    assert!(responder.socket.recv(&mut [0; 200]).is_err(), "sent something");
+    assert!(!timed.shared.is_awake());
+    timed.shared.data_sent.set(Instant::now());
+    timed.shared.stir();
+    assert!(timed.shared.is_awake());
+}
+
+#[test]
+#[ignore = "takes three minutes of real time"]
+fn a_keepalive_renews_a_session_that_is_too_old_to_send_with() {
+    let (mut responder, socket) = Responder::new(None);
+    let session = established(&mut responder, socket, Some(25));
+    let started = Instant::now();
+    let _timed = Timed::new(session);
+    responder.socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut keepalives = 0;
+    while Kind::of(&responder.receive()) != Some(Kind::Initiation) {
+        keepalives += 1;
+    }
+    // The confirmation of the handshake, and one every 25 s before 180 s are over.
+    assert_eq!(keepalives, 1 + 7);
+    assert!((180..210).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 }

@@ -1,6 +1,5 @@
 //! The thread that looks after boringtun's timers, and asleep most of the time.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,9 +39,9 @@ impl KeepaliveClock {
     }
 
     /// How long to sleep while there is nothing else to do.
-    fn sleep(&self, now: Instant) -> Duration {
+    fn nap(&self, now: Instant) -> Duration {
         // A moment late rather than early: boringtun would find nothing due.
-        const MOMENT: Duration = Duration::from_millis(10);
+        const MOMENT: Duration = Duration::from_millis(20);
         let left =
             self.interval.map(|interval| (self.last + interval).saturating_duration_since(now) + MOMENT);
         left.unwrap_or(REJECT_AFTER).min(REJECT_AFTER)
@@ -58,6 +57,11 @@ struct Silence {
 }
 
 impl Silence {
+    /// May it have to be told soon?
+    fn is_pending(&self) -> bool {
+        self.since.is_some() && !self.told
+    }
+
     /// What to tell, if anything.
     fn judge(
         &mut self,
@@ -102,12 +106,14 @@ pub(super) fn run(shared: &Shared) {
             recent(shared.data_sent.read())
                 || recent(shared.data_received.read())
                 || shared.session().handshaking
-                || silence.since.is_some()
+                || silence.is_pending()
         };
         let nap = if is_busy() || !shared.rest(is_busy) {
             BUSY_INTERVAL
         } else {
-            shared.keepalive.lock().unwrap_or_else(PoisonError::into_inner).sleep(now)
+            let session = shared.session();
+            // boringtun keeps nothing alive that is lost.
+            if session.lost { REJECT_AFTER } else { session.keepalive.nap(now) }
         };
         thread::park_timeout(nap);
     }
@@ -122,17 +128,17 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut clock = KeepaliveClock::new(Some(25), start);
-        let moment = Duration::from_millis(10);
-        assert_eq!(clock.sleep(at(5)), Duration::from_secs(20) + moment);
+        let moment = Duration::from_millis(20);
+        assert_eq!(clock.nap(at(5)), Duration::from_secs(20) + moment);
         clock.sent(at(20));
-        assert_eq!(clock.sleep(at(20)), Duration::from_secs(5) + moment);
+        assert_eq!(clock.nap(at(20)), Duration::from_secs(5) + moment);
         clock.sent(at(26));
-        assert_eq!(clock.sleep(at(26)), Duration::from_secs(25) + moment);
-        assert_eq!(clock.sleep(at(100)), moment);
+        assert_eq!(clock.nap(at(26)), Duration::from_secs(25) + moment);
+        assert_eq!(clock.nap(at(100)), moment);
         for never in [None, Some(0)] {
-            assert_eq!(KeepaliveClock::new(never, start).sleep(at(1)), REJECT_AFTER);
+            assert_eq!(KeepaliveClock::new(never, start).nap(at(1)), REJECT_AFTER);
         }
-        assert_eq!(KeepaliveClock::new(Some(600), start).sleep(at(1)), REJECT_AFTER);
+        assert_eq!(KeepaliveClock::new(Some(600), start).nap(at(1)), REJECT_AFTER);
     }
 
     #[test]
