@@ -86,6 +86,24 @@ async fn each_network_is_remembered_by_itself_and_after_the_connection() {
 }
 
 #[tokio::test]
+async fn what_one_network_taught_is_not_said_of_the_next() {
+    let daemon = Daemon::start();
+    let (mut alice, _) = at_the_cafe(&daemon).await;
+    *daemon.strings.swallows_probes.lock().unwrap() = true;
+    daemon.strings.say(MachineEvent::Network(Some(network(2, "Hotel"))));
+    daemon.strings.say(MachineEvent::NetworkChanged);
+    let arrived = |status: &Status| {
+        let label = status.network.as_ref().and_then(|network| network.label.as_deref());
+        status.state == State::Connected && label == Some("Hotel")
+    };
+    let hotel = watch_until(&mut alice, arrived).await.network.unwrap();
+    assert_eq!(hotel.learned.path_mtu.up, None);
+    let remembered = alice.networks().await.unwrap();
+    let cafe = remembered.iter().find(|network| network.label == "Cafe").unwrap();
+    assert_eq!(cafe.learned.path_mtu.up, Some(1500));
+}
+
+#[tokio::test]
 async fn what_is_remembered_survives_the_daemon() {
     let daemon = Daemon::start();
     let (_alice, cafe) = at_the_cafe(&daemon).await;

@@ -48,6 +48,8 @@ pub(crate) struct Strings {
     pub(crate) configure: Mutex<Option<Fault<ConfigureError>>>,
     /// That the network takes its time to be restored: until a test says [`MachineEvent::Unconfigured`].
     pub(crate) restores_slowly: Mutex<bool>,
+    /// That nothing inside the tunnel answers a probe.
+    pub(crate) swallows_probes: Mutex<bool>,
     /// How opening a path ends.
     pub(crate) open: Mutex<Option<Fault<PathError>>>,
     /// That nothing passes between us and the gateway.
@@ -148,7 +150,9 @@ impl Machine for StrawMachine {
 
     fn probe(&mut self, probe: &SizeProbe) {
         // Everything passes, and everything is answered.
-        self.queue.push_back(MachineEvent::ProbeAnswered(probe.probe.id));
+        if !*self.strings.swallows_probes.lock().unwrap() {
+            self.queue.push_back(MachineEvent::ProbeAnswered(probe.probe.id));
+        }
     }
 
     fn install(&mut self, _child: ChildInstalled) {
