@@ -342,11 +342,12 @@ impl Tunnel {
         self.phase.link().into_iter().flat_map(Link::children)
     }
 
-    /// The network inside the tunnel, while the system is configured for it.
+    /// The network inside the tunnel, while the system is configured for it; the one to come while that changes in place.
     #[must_use]
     pub fn inner_network(&self) -> Option<&Arc<InnerNetwork>> {
         match &self.network {
             Network::Applied(inner) => Some(inner),
+            Network::Applying(inner) if matches!(self.phase, Phase::Up(_)) => Some(inner),
             Network::Untouched | Network::Applying(_) | Network::Reverting => None,
         }
     }

@@ -155,3 +155,12 @@ fn where_nobody_can_be_asked_a_router_is_believed_for_ten_minutes() {
     world.run_for(11 * MINUTE);
     assert_eq!(sizes(&world).0, inner(1280));
 }
+
+#[test]
+fn a_size_that_changes_in_place_takes_nothing_from_what_is_reported() {
+    let mut world = settled((1500, 1500));
+    world.tunnel.handle_command(Command::TooBig { mtu: 1300, quotes_our_packet: true }, world.now);
+    // The system is about to follow; addresses and the like stay as they are.
+    let reported = world.tunnel.inner_network().map(|inner| inner.addresses.clone());
+    assert_eq!(reported, world.network.as_ref().map(|inner| inner.addresses.clone()));
+}
