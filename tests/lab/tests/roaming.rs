@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use evenkeel_ipc::{State, Status};
+use evenkeel_ipc::{Cause, State, Status};
 use evenkeel_lab::{
     Nat,
     calls::{Calls, Record},
@@ -244,6 +244,7 @@ fn a_link_that_is_gone_for_twenty_seconds_costs_nothing_but_that() {
         thread::sleep(AWAY);
         let away = client.status()?;
         ensure!(away.ike_sa.as_ref().is_some_and(|ike| ike.spi_i == busy.spi), "{away:?}");
+        ensure!(matches!(away.cause, Some(Cause::NetworkUnreachable { .. })), "nobody is told: {away:?}");
         roaming.plug("wifi")?;
         busy.usable("after twenty seconds");
         let spi = busy.spi;
