@@ -94,7 +94,6 @@ impl Busy {
     }
 
     /// Ends all of it: the download has to be whole, and each way in use in time.
-    #[expect(clippy::print_stdout, reason = "figures for whoever reads the test's output")]
     fn end(self) -> anyhow::Result<Record> {
         let arrivals = self.download.end().context("the download did not survive")?;
         let record = self.calls.end()?;

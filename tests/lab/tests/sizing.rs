@@ -123,7 +123,6 @@ fn measured(mtu: u16) -> (u16, u16) {
 }
 
 /// On each path, with and without ICMP errors: the right size, and data both ways.
-#[expect(clippy::print_stdout, reason = "figures for whoever reads the test's output")]
 fn each_path(network: &Network, gateway: Outside) -> anyhow::Result<()> {
     let client = client(network)?;
     for mtu in [1500, 1400, 1280, 1124] {
@@ -203,7 +202,6 @@ fn the_two_directions_of_a_path_are_told_apart() {
 }
 
 /// Narrows the path in the middle of a download and of an upload; how long each stood still.
-#[expect(clippy::print_stdout, reason = "figures for whoever reads the test's output")]
 fn narrowed_under_way(network: &Network, errors: IcmpErrors) -> anyhow::Result<[Duration; 2]> {
     let client = client(network)?;
     network.narrow(1500, errors)?;

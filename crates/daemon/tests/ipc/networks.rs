@@ -96,7 +96,7 @@ async fn what_one_network_taught_is_not_said_of_the_next() {
         let label = status.network.as_ref().and_then(|network| network.label.as_deref());
         status.state == State::Connected && label == Some("Hotel")
     };
-    let hotel = watch_until(&mut alice, arrived).await.network.unwrap();
+    let hotel = wait_until(&mut alice, "at the hotel", arrived).await.network.unwrap();
     assert_eq!(hotel.learned.path_mtu.up, None);
     let remembered = alice.networks().await.unwrap();
     let cafe = remembered.iter().find(|network| network.label == "Cafe").unwrap();
