@@ -1,6 +1,6 @@
 //! What changes on the network under the tunnel: bursts of the system's events, told as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,11 @@ use evenkeel_platform::net_events::{NetEvent, NetEvents};
 /// change. A person waits for the sum of this and one round trip.
 const BURST: Duration = Duration::from_millis(50);
 
-/// Changes are told at most this often: something that flaps is not asked after each time.
-const PAUSE: Duration = Duration::from_millis(500);
+/// So many changes may be told within [`WINDOW`], twice a second on average: something that flaps is not asked after each
+/// time. A cable that is pulled while another network is being joined is several in a row, of which none should wait.
+const TOLD_AT_ONCE: usize = 4;
+/// See [`TOLD_AT_ONCE`].
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// Watches the network.
 pub(super) struct Surroundings {
@@ -20,7 +23,8 @@ pub(super) struct Surroundings {
     own: BTreeSet<u32>,
     /// When a change is told.
     due: Option<Instant>,
-    told: Option<Instant>,
+    /// The last that were told, oldest first.
+    told: VecDeque<Instant>,
 }
 
 impl Surroundings {
@@ -28,7 +32,7 @@ impl Surroundings {
     pub(super) fn watch() -> Self {
         let events = NetEvents::open();
         let events = events.inspect_err(|error| tracing::warn!(%error, "changes of the network go unseen"));
-        Self { events: events.ok(), own: BTreeSet::new(), due: None, told: None }
+        Self { events: events.ok(), own: BTreeSet::new(), due: None, told: VecDeque::new() }
     }
 
     /// Waits for a change. `device` is ours. Cancel safe.
@@ -44,7 +48,7 @@ impl Surroundings {
                 },
                 () = until(self.due) => {
                     self.due = None;
-                    self.told = Some(Instant::now());
+                    self.note_told(Instant::now());
                     return;
                 }
             }
@@ -64,9 +68,17 @@ impl Surroundings {
             NetEvent::DefaultRoute | NetEvent::Overrun => false,
         };
         if !ours && self.due.is_none() {
-            let earliest = self.told.map_or(now, |told| told + PAUSE);
+            let full = self.told.len() >= TOLD_AT_ONCE;
+            let earliest = self.told.front().filter(|_| full).map_or(now, |oldest| *oldest + WINDOW);
             self.due = Some((now + BURST).max(earliest));
         }
+    }
+
+    fn note_told(&mut self, now: Instant) {
+        if self.told.len() == TOLD_AT_ONCE {
+            self.told.pop_front();
+        }
+        self.told.push_back(now);
     }
 }
 
@@ -89,7 +101,7 @@ mod tests {
     use super::*;
 
     fn surroundings() -> Surroundings {
-        Surroundings { events: None, own: BTreeSet::new(), due: None, told: None }
+        Surroundings { events: None, own: BTreeSet::new(), due: None, told: VecDeque::new() }
     }
 
     fn link(index: u32, name: &str) -> NetEvent {
@@ -106,11 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn what_flaps_is_told_at_most_twice_a_second() {
-        let (mut around, now) = (surroundings(), Instant::now());
-        around.told = Some(now);
-        around.note(&NetEvent::DefaultRoute, None, now + Duration::from_millis(1));
-        assert_eq!(around.due, Some(now + PAUSE));
+    fn a_few_changes_in_a_row_are_told_at_once_and_what_flaps_twice_a_second() {
+        let (mut around, start) = (surroundings(), Instant::now());
+        let (mut now, mut told) = (start, Vec::new());
+        while now < start + 10 * WINDOW {
+            around.note(&NetEvent::DefaultRoute, None, now);
+            now = around.due.take().unwrap();
+            around.note_told(now);
+            told.push(now - start);
+        }
+        let several: Vec<Duration> = (1..=4).map(|number| number * BURST).collect();
+        assert_eq!(told[..TOLD_AT_ONCE], several);
+        assert!(told.len() <= 11 * TOLD_AT_ONCE, "{} times in {:?}", told.len(), 10 * WINDOW);
     }
 
     #[test]
