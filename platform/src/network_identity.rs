@@ -37,6 +37,20 @@ impl NetworkIdentity {
     pub fn is_partial(&self) -> bool {
         self.gateway.is_some() && self.gateway_mac.is_none()
     }
+
+    /// Whether this is what was known of the same network before, with more known now and nothing different.
+    #[must_use]
+    pub fn completes(&self, before: &Self) -> bool {
+        fn adds<T: PartialEq>(now: Option<&T>, before: Option<&T>) -> bool {
+            before.is_none() || now == before
+        }
+        // A gateway that comes to be known may be any network's.
+        self.gateway == before.gateway
+            && self.subnet == before.subnet
+            && adds(self.gateway_mac.as_ref(), before.gateway_mac.as_ref())
+            && adds(self.ssid.as_ref(), before.ssid.as_ref())
+            && adds(self.dhcp_domain.as_ref(), before.dhcp_domain.as_ref())
+    }
 }
 
 /// Where to look; another place in tests.
@@ -65,4 +79,27 @@ pub async fn read(
     own: Option<&str>,
 ) -> Result<Option<NetworkIdentity>, Unsupported> {
     sys::read(system, own).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_of_the_same_network_is_told_from_another_one() {
+        let whole = NetworkIdentity {
+            gateway: "192.168.1.1".parse().ok(),
+            gateway_mac: Some([2, 0, 0, 0, 0, 1]),
+            subnet: Some(("192.168.1.5".parse().unwrap(), 24)),
+            ssid: Some(b"Cafe".to_vec()),
+            dhcp_domain: None,
+        };
+        let partial = NetworkIdentity { gateway_mac: None, ssid: None, ..whole.clone() };
+        assert!(whole.completes(&partial) && whole.completes(&whole));
+        assert!(!partial.completes(&whole), "the machine may have moved meanwhile");
+        let elsewhere =
+            NetworkIdentity { subnet: Some(("192.168.1.9".parse().unwrap(), 24)), ..whole.clone() };
+        assert!(!elsewhere.completes(&partial) && !whole.completes(&NetworkIdentity::default()));
+        assert!(!NetworkIdentity { ssid: Some(b"Hotel".to_vec()), ..whole.clone() }.completes(&whole));
+    }
 }

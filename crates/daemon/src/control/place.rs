@@ -32,13 +32,19 @@ impl Place {
     }
 
     /// We are here. Returns what is known of it, if that is elsewhere than before.
+    ///
+    /// Where more has become known of the network that we were on already, what is being learned there goes on: beginning anew
+    /// would take from connections what was measured a moment ago. What is remembered of it is better than either.
     pub(super) fn arrive(&mut self, identity: NetworkIdentity) -> Option<NetworkProfile> {
         let (present, profile) = self.memory.visit(&identity, now());
-        tracing::info!(network = %present.label, known = profile != NetworkProfile::default(), "on a network");
+        let known = profile != NetworkProfile::default();
+        tracing::info!(network = %present.label, known, "on a network");
         let before = self.present.replace((identity, present));
         self.write();
-        let same = before.is_some_and(|(_, before)| Some(&before) == self.present());
-        (!same).then_some(profile)
+        let goes_on = before.zip(self.present.as_ref()).is_some_and(|((was, before), (is, present))| {
+            before == *present || (!known && before.fingerprint.is_none() && is.completes(&was))
+        });
+        (!goes_on).then_some(profile)
     }
 
     /// The network that we are on, or were last.

@@ -104,6 +104,20 @@ async fn what_one_network_taught_is_not_said_of_the_next() {
 }
 
 #[tokio::test]
+async fn what_was_measured_stays_when_more_becomes_known_of_the_network() {
+    let daemon = Daemon::start();
+    let mut alice = daemon.connected(ALICE, "Lab").await;
+    let whole = network(1, "Cafe");
+    let partial = NetworkIdentity { gateway_mac: None, ..whole.clone() };
+    enter(&daemon, &mut alice, partial).await;
+    *daemon.strings.swallows_probes.lock().unwrap() = true;
+    daemon.strings.say(MachineEvent::Network(Some(whole)));
+    let known = |status: &Status| status.network.as_ref().is_some_and(|network| network.id.is_some());
+    let network = wait_until(&mut alice, "known", known).await.network.unwrap();
+    assert_eq!((network.learned.path_mtu.up, network.learned.path_mtu.down), (Some(1500), Some(1500)));
+}
+
+#[tokio::test]
 async fn what_is_remembered_survives_the_daemon() {
     let daemon = Daemon::start();
     let (_alice, cafe) = at_the_cafe(&daemon).await;
