@@ -126,6 +126,16 @@ impl Shared {
         }
     }
 
+    /// Begins a handshake, unless one is under way.
+    #[cold]
+    pub(super) fn ask_again(&self, now: Instant) {
+        let mut session = self.session();
+        // What is not sent here is lost as on the way: the timers will repeat it.
+        if !session.handshaking && session.initiate().is_ok() {
+            self.outbound.last.set(now);
+        }
+    }
+
     /// Tells of a handshake that was completed.
     #[cold]
     pub(super) fn note_handshake(&self) {

@@ -99,6 +99,11 @@ pub(super) fn run(shared: &Shared) {
         let now = Instant::now();
         shared.look_at_timers(now);
         if let Some(event) = silence.judge(shared.data_sent.read(), shared.inbound.last.read(), now) {
+            // boringtun would, but its clock stands still between two looks: it takes data that was sent in the same second as
+            // the last answer to be answered.
+            if matches!(event, WireGuardEvent::PeerSilent) {
+                shared.ask_again(now);
+            }
             (shared.events)(event);
         }
         let is_busy = || {
