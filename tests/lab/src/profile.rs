@@ -49,6 +49,11 @@ impl Profile {
         }
     }
 
+    /// For a gateway with a certificate from an authority of the system that asks for a user name and a password.
+    pub fn eap_by_system(gateway: impl ToString, identity: &str) -> Self {
+        Self { authority: None, ..Self::eap(gateway, identity, "") }.section("trust", "system = true")
+    }
+
     /// For a gateway with a certificate from `authority` that asks for a certificate.
     pub fn certificate(gateway: impl ToString, local_id: &str, identity: Identity, authority: &str) -> Self {
         Self {

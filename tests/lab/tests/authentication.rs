@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Network, Topology,
     engine::{EngineClient, psk_config},
@@ -35,6 +35,13 @@ fn certificates_of_every_kind_prove_both_ends_by_rfc_7427() {
             start_or_reconfigure(&mut charon, &network, config, "")?;
             connect_by_certificate(&network, &office, kind)?;
         }
+        // Our CERTREQ names the authority by the hash of its key, and charon knows which one that is.
+        let log = charon.context("no charon was started")?.log();
+        ensure!(
+            log.matches("received cert request for \"").count() >= KINDS.len(),
+            "no CERTREQ that charon knows"
+        );
+        ensure!(!log.contains("cert requests for an unknown ca"), "a CERTREQ that charon does not know");
         Ok(())
     });
 }

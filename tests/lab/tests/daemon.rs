@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, ensure};
 use evenkeel_ipc::{Cause, State};
@@ -67,6 +67,32 @@ fn every_authentication_method_connects_and_moves_data() {
         let root = office.root.certificate();
         client.import(&Profile::certificate(network.gateway_address(), ALICE_MAIL, alice, &root))?;
         works(&client, host, None)?;
+        client.disconnect()
+    });
+}
+
+#[test]
+fn a_profile_may_trust_the_authorities_of_the_system() {
+    sandbox::run(|| {
+        let network = network()?;
+        let host = network.client();
+        let office = Office::new(Key::P256)?;
+        let _charon = Charon::start(&network.gateway, office.eap_gateway(office.gateway(Key::P256)?))?;
+        let ssl = host.folder().join("ssl");
+        let bundle = ssl.join("certs/ca-certificates.crt");
+        fs::create_dir_all(ssl.join("certs"))?;
+        host.link_etc("ssl", &ssl)?;
+        let client = Client::start(host)?;
+        client.import(&Profile::eap_by_system(network.gateway_address(), ALICE))?;
+
+        fs::write(&bundle, Authority::root("Somebody Else's Root", Key::P256)?.certificate())?;
+        let (_, cause) = client.refused(Some(PASSWORD))?;
+        ensure!(matches!(cause, Cause::GatewayCertificateUntrusted), "{cause:?}");
+        client.disconnect()?;
+
+        // An administrator adds the authority; the daemon need not be restarted.
+        fs::write(&bundle, office.root.certificate())?;
+        works(&client, host, Some(PASSWORD))?;
         client.disconnect()
     });
 }

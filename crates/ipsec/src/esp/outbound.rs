@@ -201,8 +201,12 @@ impl OutboundSa {
         Ok(len)
     }
 
-    #[cfg(test)]
-    pub(super) const fn skip_to(&mut self, last: u64) {
+    /// Uses up the sequence numbers up to `last`, which to the peer are lost packets: to see, in tests, what becomes of an
+    /// SA whose numbers run out (RFC 4303 §3.3.3). None is ever used twice.
+    ///
+    /// # Panics
+    /// If `last` lies before what has been used.
+    pub const fn skip_to(&mut self, last: u64) {
         self.sequence.skip_to(last);
     }
 }

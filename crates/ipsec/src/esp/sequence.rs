@@ -32,9 +32,12 @@ impl SendSequence {
         Some(self.last)
     }
 
-    #[cfg(test)]
+    /// Uses up the numbers up to `last`.
+    ///
+    /// # Panics
+    /// If `last` lies before what has been used, or beyond the end.
     pub(super) const fn skip_to(&mut self, last: u64) {
-        assert!(last >= self.last, "a sequence never goes back");
+        assert!(self.last <= last && last <= self.limit, "a sequence goes neither back nor beyond its end");
         self.last = last;
     }
 }

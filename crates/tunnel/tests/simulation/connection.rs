@@ -189,6 +189,24 @@ fn a_deleted_child_sa_is_replaced_within_the_same_session() {
 }
 
 #[test]
+fn a_child_sa_whose_sequence_numbers_run_low_is_replaced_at_once_and_without_a_gap() {
+    let mut world = World::new(Setup::default());
+    world.connect();
+    world.run_for(MINUTE);
+    let (ike_sa, spi_in) = (world.tunnel.ike_sa().unwrap(), *world.installed.keys().next().unwrap());
+    world.trace.clear();
+    world.command(Command::SequenceLow { spi_in });
+    // Said again by a thread that sends on meanwhile: once is enough.
+    world.command(Command::SequenceLow { spi_in });
+    assert!(world.run_until(Duration::from_secs(1), |world| world.installed.len() == 2));
+    // The old one receives what is still on its way until it is deleted.
+    world.run_for(MINUTE);
+    assert!(world.installed.len() == 1 && !world.installed.contains_key(&spi_in));
+    assert_eq!(world.trace, ["install", "remove"]);
+    assert_eq!(world.tunnel.ike_sa().unwrap().spi_i, ike_sa.spi_i);
+}
+
+#[test]
 fn reauthentication_makes_before_it_breaks() {
     let mut world = World::new(Setup::default());
     world.responder().set_faults(Faults { auth_lifetime: Some(10 * MINUTE), ..Faults::default() });

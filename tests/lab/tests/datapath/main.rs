@@ -189,6 +189,33 @@ fn sas_are_replaced_under_load_without_losing_a_packet() {
 }
 
 #[test]
+fn an_sa_whose_sequence_numbers_run_low_says_so_once_and_in_time() {
+    sandbox::run(|| {
+        let wire = Wire::new()?;
+        let (left, _right) = wire.pair(Kind::Plain, Kind::Plain)?;
+        let low = |generation: u32, left_over: u64| -> anyhow::Result<EspSpi> {
+            let spi = EspSpi(0x3000 + generation);
+            let (mut child, _) = sas(spi, EspSpi(0x0303_0303), &LEFT, &RIGHT, left.peer, true, generation)?;
+            child.outbound.skip_to(u64::MAX - left_over);
+            left.plane.install(child);
+            Ok(spi)
+        };
+        // 2^28 numbers are six minutes at 7 Gbit/s: time enough for a rekey over any path.
+        let (plenty, few) = (low(1, (1 << 28) + 1_000)?, low(2, 1 << 28)?);
+        let sent = || left.plane.snapshot().outbound.packets_sent;
+        let (before, send) =
+            (sent(), || traffic::reaches(&left.host, RIGHT.v4.into(), Duration::from_millis(100)));
+        ensure!(!send() && sent() > before, "nothing was sent on the SA");
+        left.plane.send_on(plenty);
+        let before = sent();
+        ensure!(!send() && sent() > before, "nothing was sent on the other SA");
+        let said = left.events(|events| !events.is_empty())?;
+        ensure!(matches!(said[..], [PlaneEvent::SequenceLow { spi_in }] if spi_in == few), "{said:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn packets_that_are_here_before_their_sa_are_not_lost() {
     sandbox::run(|| {
         let wire = Wire::new()?;
