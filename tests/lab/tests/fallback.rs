@@ -9,11 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use evenkeel_ipc::{Status, Transport};
+use evenkeel_ipc::{Blockage, How, Measured, Status, Transport, Verdict, Verdicts};
 use evenkeel_lab::{
     Host, Nat, Topology,
     blocks::Block,
     client::Client,
+    download::Download,
     http,
     practice::{INNER, PracticeGateway},
     sandbox, traffic,
@@ -21,6 +22,8 @@ use evenkeel_lab::{
 
 /// A person waits for no longer on the first visit.
 const FIRST_VISIT: Duration = Duration::from_secs(5);
+/// And no longer where the network is known.
+const SECOND_VISIT: Duration = Duration::from_secs(1);
 /// The first attempt to go back to UDP comes after half a minute.
 const BACK_TO_UDP: Duration = Duration::from_secs(50);
 
@@ -55,31 +58,65 @@ impl Conversation {
     }
 }
 
+/// Connects, until something came through the tunnel, and says how long that took.
+fn connect_and_fetch(client: &Client<'_>, host: &Host) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    client.connect(None)?;
+    traffic::download(host, INNER, 1_000)?;
+    Ok(start.elapsed())
+}
+
+/// The network's blockage by name, and of what it follows.
+fn told(status: &Status) -> anyhow::Result<(Option<Blockage>, Verdicts)> {
+    let network = status.network.as_ref().context("a status without a network")?;
+    Ok((network.blockage, network.learned.verdicts))
+}
+
+fn is(measured: Option<Measured>, verdict: Verdict, how: How) -> bool {
+    measured.is_some_and(|measured| measured.verdict == verdict && measured.how == how)
+}
+
 #[test]
 fn where_udp_4500_is_blocked_traffic_flows_in_a_stream_and_moves_back_when_the_block_lifts() {
     sandbox::run(|| {
         let network = Topology::behind(Nat::preserving()).blocking(Block::Udp(4500)).build()?;
-        let gateway = PracticeGateway::demo(&network.gateway, network.gateway_address())?;
-        let client = Client::start(network.client())?;
+        let gateway = PracticeGateway::demo_with_tun(&network.gateway, network.gateway_address())?;
+        traffic::serve(&network.gateway)?;
+        let (host, client) = (network.client(), Client::start(network.client())?);
         client.import_file(&gateway.client_profile(|text| text)?)?;
-        let took = connect(&client)?;
-        println!("connected in {took:?}");
-        ensure!(took < FIRST_VISIT, "{took:?}");
+        let first = connect_and_fetch(&client, host)?;
+        ensure!(first < FIRST_VISIT, "{first:?}");
+        let status =
+            client.wait_for("a verdict", |status| told(status).is_ok_and(|told| told.0.is_some()))?;
+        let (blockage, verdicts) = told(&status)?;
+        ensure!(blockage == Some(Blockage::Udp4500Blocked), "{status:?}");
+        ensure!(is(verdicts.udp500, Verdict::Open, How::Answered), "{verdicts:?}");
+        ensure!(is(verdicts.udp4500, Verdict::Blocked, How::SilentWhileOthersAnswered), "{verdicts:?}");
+        ensure!(is(verdicts.tcp4500, Verdict::Open, How::Answered), "{verdicts:?}");
+        ensure!(status.network.is_some_and(|network| network.fallback));
+
+        client.disconnect()?;
+        let second = connect_and_fetch(&client, host)?;
+        println!("traffic after {first:?} on the first visit, {second:?} on the second");
+        ensure!(second < SECOND_VISIT, "{second:?}");
         let status = client.status()?;
         ensure!(transport(&status) == Some(Transport::Tcp), "{status:?}");
-        http::fetch(network.client(), INNER, "/bytes/3000000")?;
         let spi = status.ike_sa.map(|ike| ike.spi_i);
 
-        let mut inner = Conversation::begin(network.client())?;
-        inner.say(b"in a stream")?;
+        // Long enough to span the move.
+        let download = Download::start(host, INNER, 50_000_000, 1_000_000)?;
+        download.wait_for(1_000_000, Duration::from_secs(10))?;
         network.block(&[])?;
-        client.wait_longer_for("to be back on UDP", BACK_TO_UDP, |status| {
+        let status = client.wait_longer_for("to be back on UDP", BACK_TO_UDP, |status| {
             transport(status) == Some(Transport::Udp)
         })?;
-        inner.say(b"in datagrams")?;
-        http::fetch(network.client(), INNER, "/bytes/3000000")?;
-        let status = client.status()?;
         ensure!(status.ike_sa.map(|ike| ike.spi_i) == spi, "another IKE SA than before");
+        let at_move = download.arrived();
+        ensure!(at_move < 50_000_000, "the download was over before the move");
+        let arrivals = download.end()?;
+        println!("{at_move} of 50000000 bytes before the move, longest gap {:?}", arrivals.longest_gap());
+        ensure!(arrivals.longest_gap() < Duration::from_secs(3), "{:?}", arrivals.longest_gap());
+        client.wait_for("no blockage any more", |status| told(status).is_ok_and(|told| told.0.is_none()))?;
         client.disconnect()
     });
 }
@@ -146,6 +183,11 @@ fn where_esp_is_dropped_and_ike_passes_the_tunnel_moves_to_a_stream() {
         let connected = Instant::now();
         client.wait_for("a stream", |status| transport(status) == Some(Transport::Tcp))?;
         println!("in a stream after {:?}", connected.elapsed());
+        let status = client.status()?;
+        let (blockage, verdicts) = told(&status)?;
+        ensure!(blockage == Some(Blockage::EspBlocked), "{status:?}");
+        ensure!(is(verdicts.udp4500, Verdict::Open, How::Answered), "{verdicts:?}");
+        ensure!(is(verdicts.esp_in_udp, Verdict::Blocked, How::SilentWhileOthersAnswered), "{verdicts:?}");
         http::fetch(network.client(), INNER, "/bytes/3000000")?;
         client.disconnect()
     });
@@ -175,16 +217,20 @@ fn a_network_that_blocks_is_remembered_by_the_next_visit() {
         let client = Client::start(network.client())?;
         client.import_file(&gateway.client_profile(|text| text)?)?;
         let first = connect(&client)?;
-        let known = client.wait_for("a verdict", |status| {
-            status.network.as_ref().is_some_and(|network| network.blockage.is_some())
-        })?;
-        println!("{:?}", known.network);
+        let known = client.wait_for("a verdict", |status| told(status).is_ok_and(|told| told.0.is_some()))?;
+        let (blockage, verdicts) = told(&known)?;
+        ensure!(blockage == Some(Blockage::UdpBlocked), "{known:?}");
+        ensure!(is(verdicts.udp500, Verdict::Blocked, How::SilentWhileOthersAnswered), "{verdicts:?}");
+        ensure!(is(verdicts.udp4500, Verdict::Blocked, How::SilentWhileOthersAnswered), "{verdicts:?}");
         client.disconnect()?;
         let second = connect(&client)?;
         println!("first visit {first:?}, second {second:?}");
         ensure!(transport(&client.status()?) == Some(Transport::Tcp));
         // UDP has a second before streams are tried where nothing is known.
-        ensure!(second + Duration::from_millis(300) < first, "first {first:?}, second {second:?}");
+        ensure!(
+            second < SECOND_VISIT && second + Duration::from_millis(300) < first,
+            "{first:?}, {second:?}"
+        );
         client.disconnect()
     });
 }
