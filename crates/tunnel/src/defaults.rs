@@ -22,9 +22,20 @@ pub const HOLD_ANSWER: Duration = Duration::from_millis(300);
 /// from one moment to the next brings nothing about by itself, and a person waits meanwhile.
 pub const LOOK_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a stream may take to open while the connection moves: three round trips of TCP and TLS over a slow link.
+pub const OPEN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long the gateway has for following to another path before the next is tried. The request is repeated several times
 /// meanwhile, and a person notices a pause of a second.
 pub const MOVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the ways to the gateway are gone again and again before the session is given up: a network that was just
+/// joined may lose everything for a moment, and another session costs another sign-in, inner connections with an address
+/// that the gateway gives to somebody else, and one-time codes.
+pub const ROAM_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A stream that ends sooner after it was moved to leads nowhere: the other ways come first.
+pub const STREAM_SETTLED: Duration = Duration::from_secs(1);
 
 /// How long an answer along a path that is only being checked may take: nothing hangs on it.
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, NON_ESP_MARKER};
 
 use crate::event::{Event, LinkId, OpenedPath};
 use crate::sizes::inner_pair;
-use crate::way::PathId;
+use crate::way::{PathId, Way};
 
 /// An IKE session on a path, with its CHILD SAs that the data plane has.
 pub(crate) struct Link {
@@ -20,6 +20,8 @@ pub(crate) struct Link {
     pub(crate) session: Session,
     pub(crate) path_id: PathId,
     pub(crate) path: OpenedPath,
+    /// The way that it was begun on, where that is not the one in use.
+    pub(crate) way: Option<Way>,
     /// When it was started, which is when `path.wall` was read.
     pub(crate) started: Instant,
     /// Whether IKE_AUTH has begun.
@@ -46,6 +48,7 @@ impl Link {
             session,
             path_id,
             path,
+            way: None,
             started: now,
             authenticating: false,
             assigned: Configuration::default(),

@@ -12,13 +12,13 @@ pub(crate) enum Moving {
     #[default]
     Still,
     /// A fresh path is being opened.
-    ExpectPath { path: PathId, way: Way, plan: Plan },
+    ExpectPath { path: PathId, way: Way, until: Instant, plan: Plan },
     /// The gateway is asked along the fresh path, without moving anything yet (RFC 4555 §3.10).
-    ExpectCheck { path: PathId, opened: OpenedPath, way: Way, until: Instant },
+    ExpectCheck { path: PathId, opened: OpenedPath, way: Way, until: Instant, plan: Plan },
     /// Everything goes along the fresh path; the gateway has to say that it follows (RFC 4555 §3.5).
     ExpectFollowed { until: Instant, plan: Plan },
     /// A gateway without MOBIKE: a second session is made along the fresh path.
-    ExpectSuccessor { until: Instant, way: Way, plan: Plan },
+    ExpectSuccessor { until: Instant, plan: Plan },
     /// There is no way out of this machine: the next change of the network is awaited.
     ExpectNetwork,
 }
@@ -27,6 +27,10 @@ pub(crate) enum Moving {
 pub(crate) struct Plan {
     pub(crate) motive: Motive,
     pub(crate) ways: VecDeque<Way>,
+    /// Whether there was a route along one of them: then this machine has a network, whatever the others say.
+    pub(crate) opened: bool,
+    /// Until when the ways are gone again if the gateway answers along none.
+    pub(crate) again_until: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +43,13 @@ pub(crate) enum Motive {
     BackToUdp,
     /// Nothing comes back through the tunnel over UDP, which was first asked for then.
     EspSilent { since: Instant },
+}
+
+impl Motive {
+    /// Whether the path in use is dead, or may be.
+    pub(crate) fn is_roam(self) -> bool {
+        matches!(self, Self::Roam | Self::StreamLost)
+    }
 }
 
 impl Moving {
@@ -76,10 +87,11 @@ impl Moving {
     /// When what is awaited is overdue.
     pub(crate) fn timeout(&self) -> Option<(Instant, WakeReason)> {
         match self {
-            Self::ExpectCheck { until, .. }
+            Self::ExpectPath { until, .. }
+            | Self::ExpectCheck { until, .. }
             | Self::ExpectFollowed { until, .. }
             | Self::ExpectSuccessor { until, .. } => Some((*until, WakeReason::Move)),
-            Self::Still | Self::ExpectPath { .. } | Self::ExpectNetwork => None,
+            Self::Still | Self::ExpectNetwork => None,
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Tunnel {
     way: Option<Way>,
     /// What is known about this network.
     profile: NetworkProfile,
+    /// When a way was last found to work.
+    good_since: Option<Instant>,
     blockage: Option<Blockage>,
     esp_check: EspCheck,
     /// Whether a stream has made no difference on this network.
@@ -116,6 +118,7 @@ impl Tunnel {
             tried: None,
             way: None,
             profile,
+            good_since: None,
             blockage: None,
             esp_check: EspCheck::Done,
             esp_hopeless: false,

@@ -9,13 +9,14 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use evenkeel_ipsec::ike::{Failure, Path};
+use evenkeel_ipsec::ike::{Failure, Framing, MigrationRefusal, Path};
 use evenkeel_netprofile::ladder::{LastGood, Retest, Transport};
 use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::overhead::Family;
 
 use super::Tunnel;
-use crate::cause::{Cause, PathError};
+use super::sessions::Farewell;
+use crate::cause::PathError;
 use crate::defaults;
 use crate::event::{Event, OpenedPath, PathEvent};
 use crate::keepalive::Keepalive;
@@ -32,6 +33,7 @@ impl Tunnel {
             Phase::Racing(_) => self.start_race(now),
             Phase::ExpectRetry { .. } => self.start_round(now),
             Phase::ExpectConfigured(_) | Phase::Up(_) => self.roam(event, now),
+            Phase::ExpectChild(..) if self.moving.is_stranded() => self.roam(event, now),
             // Under way with a path that may have survived; if it has not, silence says so.
             Phase::ExpectChild(..) => {}
             Phase::Off | Phase::ExpectAddresses { .. } | Phase::ExpectClosed | Phase::Failed => {}
@@ -58,7 +60,8 @@ impl Tunnel {
             retest.handle_network_change(now);
         }
         // A burst of events is one change: what is being opened is newer than what the event tells of, or will fail.
-        if matches!(self.moving, Moving::ExpectPath { plan: Plan { motive: Motive::Roam, .. }, .. }) {
+        if matches!(&self.moving, Moving::ExpectPath { plan, .. } if plan.motive == Motive::Roam && !plan.opened)
+        {
             return;
         }
         // What the path that is left may still answer says nothing about where we are.
@@ -86,18 +89,31 @@ impl Tunnel {
         match motive {
             Motive::BackToUdp => ways.retain(|way| way.transport == Transport::Udp4500),
             Motive::EspSilent { .. } => ways.retain(|way| way.transport != Transport::Udp4500),
+            Motive::StreamLost if self.good_since.is_some_and(|at| now < at + defaults::STREAM_SETTLED) => {
+                ways.rotate_left(1);
+            }
             Motive::Roam | Motive::StreamLost => {}
         }
-        self.next_move(Plan { motive, ways }, now);
+        let again_until = now + defaults::ROAM_PATIENCE;
+        self.next_move(Plan { motive, ways, opened: false, again_until }, now);
     }
 
     /// Opens the next path, or sees what is to be done when there is none left.
     fn next_move(&mut self, mut plan: Plan, now: Instant) {
+        if plan.ways.is_empty() && plan.opened && now < plan.again_until && plan.motive.is_roam() {
+            plan.ways = self.plan_back(now).ways;
+        }
         if let Some(way) = plan.ways.pop_front() {
+            let in_use = plan.opened && plan.motive.is_roam() && self.way == Some(way);
+            if in_use && way.transport == Transport::Udp4500 {
+                // Another socket would make nothing of an answer that is late.
+                self.moving = Moving::ExpectFollowed { until: now + defaults::MOVE_PATIENCE, plan };
+                return;
+            }
             let path = PathId(self.next_id());
             self.open_paths.insert(path);
             self.events.push_back(Event::OpenPath { path, way });
-            self.moving = Moving::ExpectPath { path, way, plan };
+            self.moving = Moving::ExpectPath { path, way, until: now + defaults::OPEN_PATIENCE, plan };
             return;
         }
         self.moving = Moving::Still;
@@ -108,7 +124,9 @@ impl Tunnel {
                 }
             }
             Motive::EspSilent { .. } => self.esp_gave_nothing(now),
-            Motive::Roam | Motive::StreamLost => self.session_lost(Failure::PeerDead.into(), now),
+            Motive::Roam | Motive::StreamLost => {
+                self.abandon(Failure::PeerDead.into(), Farewell::Needless, now)
+            }
         }
     }
 
@@ -117,24 +135,30 @@ impl Tunnel {
         if self.moving.fresh_path() != Some(id) {
             return false;
         }
-        let Moving::ExpectPath { path, way, plan } = mem::take(&mut self.moving) else { return true };
+        let Moving::ExpectPath { path, way, mut plan, .. } = mem::take(&mut self.moving) else { return true };
         let Some(link) = self.phase.link_mut() else { return true };
+        plan.opened = true;
         let mobike = link.ike_sa().is_some_and(|ike| ike.mobike);
         let present = link.path.nat;
-        let unmoved = present.local.ip() == opened.nat.local.ip() && self.way == Some(way);
+        // A stream belongs to the network that it was opened on (RFC 9329 §6.1), a socket does not.
+        let unmoved = present.framing != Framing::Stream
+            && present.local.ip() == opened.nat.local.ip()
+            && self.way == Some(way);
         let until = now + defaults::MOVE_PATIENCE;
-        if plan.motive == Motive::BackToUdp && mobike {
+        if mobike && !plan.motive.is_roam() {
+            // The path in use works, or may well: nothing is staked on another before the gateway has answered there.
             if link.session.check_path(opened.nat, now) {
                 let until = now + defaults::CHECK_PATIENCE;
-                self.moving = Moving::ExpectCheck { path, opened, way, until };
+                self.moving = Moving::ExpectCheck { path, opened, way, until, plan };
             } else {
-                self.check_failed(now);
+                self.next_move(plan, now);
             }
         } else if !mobike {
             // Whatever was on its way along another path is overtaken.
-            let link = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
+            let mut link = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
+            link.way = Some(way);
             self.reauthentication = Reauthentication::ExpectChild(link);
-            self.moving = Moving::ExpectSuccessor { until: now + defaults::SUCCESSOR_PATIENCE, way, plan };
+            self.moving = Moving::ExpectSuccessor { until: now + defaults::SUCCESSOR_PATIENCE, plan };
         } else if plan.motive == Motive::Roam && unmoved {
             // The same address may belong to another network, behind another NAT: the gateway is to look again.
             if link.session.migrate(present, now).is_ok() {
@@ -168,7 +192,7 @@ impl Tunnel {
         if self.moving.fresh_path() == Some(id) {
             match mem::take(&mut self.moving) {
                 Moving::ExpectPath { plan, .. } => {
-                    let stranded = error == PathError::NoRoute && plan.ways.is_empty();
+                    let stranded = error == PathError::NoRoute && plan.ways.is_empty() && !plan.opened;
                     if stranded && plan.motive == Motive::Roam {
                         // Sessions sleep until there is a network again: the gateway keeps its half for as long.
                         tracing::info!("no network");
@@ -178,7 +202,7 @@ impl Tunnel {
                         self.next_move(plan, now);
                     }
                 }
-                Moving::ExpectCheck { .. } => self.check_failed(now),
+                Moving::ExpectCheck { plan, .. } => self.next_move(plan, now),
                 Moving::Still
                 | Moving::ExpectFollowed { .. }
                 | Moving::ExpectSuccessor { .. }
@@ -187,6 +211,13 @@ impl Tunnel {
             return true;
         }
         if self.phase.link().is_some_and(|link| link.path_id == id) {
+            // One that ends before the gateway has followed is a way that leads nowhere, and the next one's turn.
+            if matches!(self.moving, Moving::ExpectFollowed { .. })
+                && let Moving::ExpectFollowed { plan, .. } = mem::take(&mut self.moving)
+            {
+                self.not_followed(plan, now);
+                return true;
+            }
             match self.phase {
                 Phase::ExpectConfigured(_) | Phase::Up(_) => self.start_move(Motive::StreamLost, now),
                 Phase::Off
@@ -195,18 +226,28 @@ impl Tunnel {
                 | Phase::ExpectChild(..)
                 | Phase::ExpectRetry { .. }
                 | Phase::ExpectClosed
-                | Phase::Failed => self.session_lost(error.into(), now),
+                | Phase::Failed => self.abandon(error.into(), Farewell::Needless, now),
             }
             return true;
         }
         false
     }
 
-    fn check_failed(&mut self, now: Instant) {
-        self.moving = Moving::Still;
-        if let Some(retest) = &mut self.retest {
-            retest.handle_failed(now);
-        }
+    /// The gateway did not follow to the path in use.
+    fn not_followed(&mut self, plan: Plan, now: Instant) {
+        let plan = match plan.motive {
+            // Nothing goes any more, where IKE went over UDP until a moment ago.
+            Motive::EspSilent { .. } => self.plan_back(now),
+            Motive::Roam | Motive::StreamLost | Motive::BackToUdp => plan,
+        };
+        self.next_move(plan, now);
+    }
+
+    /// All ways, UDP first, for a path in use that turned out to lead nowhere.
+    fn plan_back(&self, now: Instant) -> Plan {
+        let mut ways = self.ways();
+        ways.make_contiguous().sort_by_key(|way| way.transport != Transport::Udp4500);
+        Plan { motive: Motive::StreamLost, ways, opened: true, again_until: now + defaults::ROAM_PATIENCE }
     }
 
     /// The gateway has answered along a path that is not in use.
@@ -214,22 +255,28 @@ impl Tunnel {
         if !matches!(&self.moving, Moving::ExpectCheck { opened, .. } if opened.nat == checked) {
             return;
         }
-        if let Moving::ExpectCheck { path, opened, way, .. } = mem::take(&mut self.moving) {
+        if let Moving::ExpectCheck { path, opened, way, plan, .. } = mem::take(&mut self.moving) {
             self.move_to(path, opened, way, now);
-            let plan = Plan { motive: Motive::StreamLost, ways: self.ways() };
+            let plan = match plan.motive {
+                Motive::EspSilent { .. } => plan,
+                Motive::BackToUdp | Motive::Roam | Motive::StreamLost => self.plan_back(now),
+            };
             self.moving = Moving::ExpectFollowed { until: now + defaults::MOVE_PATIENCE, plan };
         }
     }
 
     pub(super) fn path_unreachable(&mut self, checked: Path, now: Instant) {
-        if matches!(&self.moving, Moving::ExpectCheck { opened, .. } if opened.nat == checked) {
-            self.check_failed(now);
+        if matches!(&self.moving, Moving::ExpectCheck { opened, .. } if opened.nat == checked)
+            && let Moving::ExpectCheck { plan, .. } = mem::take(&mut self.moving)
+        {
+            self.next_move(plan, now);
         }
     }
 
-    /// The gateway follows.
+    /// The gateway follows to `path`.
     #[expect(clippy::wildcard_enum_match_arm, reason = "anything else stays as it is")]
-    pub(super) fn followed(&mut self, now: Instant) {
+    pub(super) fn followed(&mut self, path: Path, now: Instant) {
+        let in_use = self.phase.link().is_some_and(|link| link.path.nat == path);
         match mem::take(&mut self.moving) {
             Moving::ExpectFollowed { plan, .. } => {
                 self.arrived(now);
@@ -237,8 +284,25 @@ impl Tunnel {
                     self.try_esp(since, now);
                 }
             }
+            // Later than was waited for, but before anything else was moved to: the path that is being opened is not needed.
+            Moving::ExpectPath { plan, .. } if in_use && plan.opened && plan.motive.is_roam() => {
+                self.arrived(now);
+            }
             other => self.moving = other,
         }
+    }
+
+    /// The gateway will not follow to the path in use: another may be to its liking, or another session.
+    pub(super) fn refused_to_follow(&mut self, refusal: MigrationRefusal, now: Instant) {
+        if matches!(&self.moving, Moving::ExpectFollowed { plan, .. } if !plan.ways.is_empty())
+            && let Moving::ExpectFollowed { plan, .. } = mem::take(&mut self.moving)
+        {
+            self.next_move(plan, now);
+            return;
+        }
+        self.moving = Moving::Still;
+        // It has answered, so it can be told.
+        self.abandon(Failure::MigrationRefused(refusal).into(), Farewell::Due, now);
     }
 
     /// The connection is on a path that works: remember which, and see to what depends on it.
@@ -264,6 +328,7 @@ impl Tunnel {
         if !on_fallback {
             self.blockage = None;
         }
+        self.good_since = Some(now);
         self.profile.last_good = Some(LastGood {
             transport: way.transport,
             family: Family::from(way.gateway),
@@ -275,13 +340,14 @@ impl Tunnel {
     pub(super) fn move_timeout(&mut self, now: Instant) {
         if self.moving.timeout().is_some_and(|(at, _)| at <= now) {
             match mem::take(&mut self.moving) {
-                Moving::ExpectCheck { .. } => self.check_failed(now),
-                Moving::ExpectFollowed { plan, .. } => self.next_move(plan, now),
+                Moving::ExpectCheck { plan, .. } => self.next_move(plan, now),
+                Moving::ExpectFollowed { plan, .. } => self.not_followed(plan, now),
+                Moving::ExpectPath { plan, .. } => self.next_move(plan, now),
                 Moving::ExpectSuccessor { plan, .. } => {
                     self.reauthentication = Reauthentication::NotDue;
                     self.next_move(plan, now);
                 }
-                Moving::Still | Moving::ExpectPath { .. } | Moving::ExpectNetwork => {}
+                Moving::Still | Moving::ExpectNetwork => {}
             }
         }
         let due = self.retest.is_some_and(|retest| retest.poll_timeout() <= now);
@@ -292,22 +358,19 @@ impl Tunnel {
 
     /// The session that was to take over along another path is in use.
     pub(super) fn succeeded(&mut self, now: Instant) {
-        if let Moving::ExpectSuccessor { way, .. } = mem::take(&mut self.moving) {
-            self.way = Some(way);
+        if matches!(self.moving, Moving::ExpectSuccessor { .. }) {
+            self.moving = Moving::Still;
             self.arrived(now);
         }
     }
 
-    /// The session that was to take over has failed. Whether it was one of a move.
-    pub(super) fn successor_failed(&mut self, now: Instant) -> bool {
-        let Moving::ExpectSuccessor { plan, .. } = mem::take(&mut self.moving) else { return false };
-        self.reauthentication = Reauthentication::NotDue;
-        self.next_move(plan, now);
-        true
-    }
-
-    fn session_lost(&mut self, cause: Cause, now: Instant) {
-        self.moving = Moving::Still;
-        self.abandon(cause, now);
+    /// The session that was to take over has failed: one of a move makes room for the next way.
+    pub(super) fn successor_failed(&mut self, now: Instant) {
+        if matches!(self.moving, Moving::ExpectSuccessor { .. })
+            && let Moving::ExpectSuccessor { plan, .. } = mem::take(&mut self.moving)
+        {
+            self.reauthentication = Reauthentication::NotDue;
+            self.next_move(plan, now);
+        }
     }
 }

@@ -29,7 +29,7 @@ enum Role {
 
 /// Whether the gateway is still to be told that we leave.
 #[derive(Clone, Copy)]
-enum Farewell {
+pub(super) enum Farewell {
     Due,
     Needless,
 }
@@ -85,13 +85,13 @@ impl Tunnel {
                 ike::Event::Migrated { path } => {
                     tracing::info!(local = %path.local, remote = %path.remote, "the gateway follows us to this path");
                     if matches!(role, Role::InUse) {
-                        self.followed(now);
+                        self.followed(path, now);
                     }
                 }
                 ike::Event::MigrationRefused { path, refusal } => {
                     tracing::warn!(local = %path.local, ?refusal, "the gateway does not follow us to this path");
                     if matches!(role, Role::InUse) {
-                        self.abandon(Cause::from(Failure::MigrationRefused(refusal)), now);
+                        self.refused_to_follow(refusal, now);
                     }
                 }
                 ike::Event::MappingChanged => {
@@ -127,7 +127,9 @@ impl Tunnel {
         let wall = UnixTime(link.path.wall.0.saturating_add(age));
         let (id, path) = (link.path_id, OpenedPath { init: link.path.nat, wall, ..link.path });
         tracing::info!("re-authenticating before the gateway's lifetime for this session ends");
-        self.reauthentication = Reauthentication::ExpectChild(self.start_link(id, path, now));
+        let mut successor = self.start_link(id, path, now);
+        successor.way = self.way;
+        self.reauthentication = Reauthentication::ExpectChild(successor);
     }
 
     /// Packets can flow and the system's network is configured: this is up.
@@ -240,6 +242,7 @@ impl Tunnel {
         else {
             return;
         };
+        let way = successor.way.or(self.way);
         match mem::replace(&mut self.phase, Phase::Off) {
             Phase::Up(old) => {
                 self.phase = Phase::Up(successor);
@@ -254,8 +257,14 @@ impl Tunnel {
                 self.leave(*successor, now);
             }
         }
+        // A session that was begun before the last move is still where that one was.
+        let elsewhere = self.way != way;
+        self.way = way;
         self.in_use(now);
         self.succeeded(now);
+        if elsewhere && self.moving.is_still() {
+            self.arrived(now);
+        }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
@@ -322,14 +331,14 @@ impl Tunnel {
 
     /// Along no way does the gateway answer the session in use: another one is made at once, since what has changed is the
     /// network and not the gateway.
-    pub(super) fn abandon(&mut self, cause: Cause, now: Instant) {
+    pub(super) fn abandon(&mut self, cause: Cause, farewell: Farewell, now: Instant) {
         match self.phase {
             Phase::ExpectConfigured(_) | Phase::Up(_) => {
                 tracing::warn!(%cause, "the connection did not survive the change of network");
                 if let Phase::ExpectConfigured(link) | Phase::Up(link) =
                     mem::replace(&mut self.phase, Phase::Off)
                 {
-                    self.forget(*link, Farewell::Needless, now);
+                    self.forget(*link, farewell, now);
                 }
                 self.stop_learning();
                 self.reauthentication = Reauthentication::NotDue;
@@ -337,7 +346,7 @@ impl Tunnel {
                 self.backoff.reset();
                 self.start_round(now);
             }
-            Phase::ExpectChild(..) => self.lost(cause, Farewell::Needless, now),
+            Phase::ExpectChild(..) => self.lost(cause, farewell, now),
             Phase::Off
             | Phase::ExpectAddresses { .. }
             | Phase::Racing(_)
@@ -365,6 +374,7 @@ impl Tunnel {
         {
             self.cause = Some(Arc::new(cause));
             self.events.push_back(Event::UsePath { path: successor.path_id });
+            self.way = successor.way.or(self.way);
             self.phase = Phase::ExpectChild(Race::default(), successor);
             return;
         }

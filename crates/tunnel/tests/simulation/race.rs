@@ -166,6 +166,25 @@ fn esp_that_is_dropped_while_ike_passes_is_a_verdict_of_its_own() {
 }
 
 #[test]
+fn where_nobody_answers_inside_and_streams_lead_nowhere_everything_stays_on_udp() {
+    for closed in [true, false] {
+        let mut world = World::new(with_streams());
+        (world.streams_are_closed, world.streams_are_deaf) = (closed, !closed);
+        world.answers_probes = false;
+        world.connect();
+        let spi = world.tunnel.ike_sa().unwrap().spi_i;
+        world.trace.clear();
+        world.run_for(10 * MINUTE);
+        assert_eq!(transport(&world), Transport::Udp4500);
+        assert_eq!(world.tunnel.ike_sa().unwrap().spi_i, spi);
+        assert_eq!(world.tunnel.blockage(), None);
+        // Two ports, each asked once.
+        let streams = world.trace.iter().filter(|line| line.contains("Tcp")).count();
+        assert!(streams == 2 && world.is_up(), "{:?}", world.trace);
+    }
+}
+
+#[test]
 fn an_office_that_answers_nothing_is_no_filter() {
     let mut world = World::new(with_streams());
     world.answers_probes = false;

@@ -85,7 +85,14 @@ pub(crate) struct World {
     pub(crate) deaf_to_init_on_4500: bool,
     /// A filter that knows IKE from ESP.
     pub(crate) esp_in_udp_is_dropped: bool,
+    /// Whoever takes streams closes each soon after, as a web server does that is sent no HTTP.
+    pub(crate) streams_are_closed: bool,
+    /// Ports that streams open on never, without a word.
+    pub(crate) silent: BTreeSet<u16>,
+    /// Whoever takes streams never says anything.
+    pub(crate) streams_are_deaf: bool,
     streams: BTreeSet<PathId>,
+    closings: BTreeMap<(Instant, u64), PathId>,
     in_stream: bool,
     /// The translator.
     pub(crate) nat: Translator,
@@ -104,6 +111,8 @@ pub(crate) struct World {
     pub(crate) configure: Result<(), ConfigureError>,
     /// Per mille of datagrams that are lost.
     pub(crate) loss: u32,
+    /// How long they take, each way.
+    pub(crate) latency: Duration,
     behind_nat: bool,
     rng: Rng,
     flights: BTreeMap<(Instant, u64), Flight>,
@@ -167,6 +176,10 @@ impl World {
             deaf_to_init_on_4500: false,
             esp_in_udp_is_dropped: false,
             streams: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            streams_are_closed: false,
+            streams_are_deaf: false,
+            closings: BTreeMap::new(),
             in_stream: false,
             nat: Translator::default(),
             opened: 0,
@@ -179,6 +192,7 @@ impl World {
             paths: BTreeSet::new(),
             configure: Ok(()),
             loss: 0,
+            latency: LATENCY,
             behind_nat: setup.behind_nat,
             rng: Rng::from_seed([setup.seed ^ 0xff; 32]),
             flights: BTreeMap::new(),
@@ -202,7 +216,8 @@ impl World {
             let own = self.tunnel.poll_timeout().map(|(at, _)| at);
             let others = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
             let echo = self.echoes.first_key_value().map(|((at, _), _)| *at);
-            let next = [flight, own, others, echo].into_iter().flatten().min();
+            let closing = self.closings.first_key_value().map(|((at, _), _)| *at);
+            let next = [flight, own, others, echo, closing].into_iter().flatten().min();
             let Some(next) = next.filter(|at| *at <= deadline) else {
                 self.now = deadline;
                 return done(self);
@@ -338,6 +353,12 @@ impl World {
     }
 
     fn step(&mut self) {
+        while let Some(entry) = self.closings.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let path = entry.remove();
+            if self.paths.remove(&path) {
+                self.command(Command::PathLost { path, error: PathError::Closed });
+            }
+        }
         while let Some(entry) = self.echoes.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let id = entry.remove();
             self.command(Command::ProbeAnswered(id));
@@ -418,6 +439,9 @@ impl World {
             return;
         }
         let over_udp = path.local.port() < STREAM_PORTS || path.local.port() > 40_000;
+        if !over_udp && (self.streams_are_closed || self.streams_are_deaf) {
+            return;
+        }
         let blocked = if over_udp { &self.blocked_udp } else { &self.blocked };
         if blocked.contains(&path.remote.port()) {
             return;
@@ -442,7 +466,7 @@ impl World {
             return;
         }
         self.sequence += 1;
-        self.flights.insert((self.now + LATENCY, self.sequence), flight);
+        self.flights.insert((self.now + self.latency, self.sequence), flight);
     }
 
     fn act(&mut self, event: Event) {
@@ -463,6 +487,10 @@ impl World {
                 } else {
                     format!("open {gateway} {transport:?}")
                 });
+                if !udp && self.silent.contains(&port_of(transport)) {
+                    self.paths.insert(path);
+                    return;
+                }
                 let result = if self.offline || self.unroutable.contains(&gateway) {
                     Err(PathError::NoRoute)
                 } else if udp {
@@ -471,7 +499,12 @@ impl World {
                 } else if self.blocked.contains(&port_of(transport)) {
                     Err(PathError::Closed)
                 } else {
-                    Ok(stream(self.network_id.client(), gateway, port_of(transport)))
+                    self.opened = (self.opened + 1) % 1000;
+                    if self.streams_are_closed {
+                        self.sequence += 1;
+                        self.closings.insert((self.now + 2 * self.latency, self.sequence), path);
+                    }
+                    Ok(stream(self.network_id.client(), gateway, port_of(transport), self.opened))
                 };
                 if !udp {
                     self.streams.insert(path);
@@ -500,7 +533,7 @@ impl World {
                 let passes = self.in_stream || !self.esp_in_udp_is_dropped;
                 if fits && passes && self.answers_probes && !self.offline && self.sending.is_some() {
                     self.sequence += 1;
-                    self.echoes.insert((self.now + 2 * LATENCY, self.sequence), probe.id);
+                    self.echoes.insert((self.now + 2 * self.latency, self.sequence), probe.id);
                 }
             }
             Event::SignAuth { .. } => panic!("nothing to sign with"),
@@ -580,9 +613,9 @@ fn opened(client: IpAddr, gateway: IpAddr, number: u16) -> OpenedPath {
     }
 }
 
-fn stream(client: IpAddr, gateway: IpAddr, port: u16) -> OpenedPath {
+fn stream(client: IpAddr, gateway: IpAddr, port: u16, number: u16) -> OpenedPath {
     let path = Path {
-        local: SocketAddr::new(client, STREAM_PORTS + port),
+        local: SocketAddr::new(client, STREAM_PORTS + port + number),
         remote: SocketAddr::new(gateway, port),
         framing: Framing::Stream,
     };
