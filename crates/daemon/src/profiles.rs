@@ -169,12 +169,12 @@ impl Profiles {
         Ok((record.clone(), secrets))
     }
 
-    /// Whether secrets are kept for this profile, so that connecting needs none.
+    /// Whether the secret that connecting needs is kept for this profile.
     #[must_use]
-    pub fn has_secrets(&self, record: &Record) -> bool {
-        self.vault
-            .unseal(&sealed_name(record.id), self.account(&record.owner))
-            .is_ok_and(|plain| plain.is_some())
+    pub fn has_secret(&self, record: &Record) -> bool {
+        let sealed = self.vault.unseal(&sealed_name(record.id), self.account(&record.owner)).ok().flatten();
+        let secrets = sealed.and_then(|plain| serde_json::from_slice::<Secrets>(&plain).ok());
+        secrets.is_some_and(|secrets| secrets.of(record.profile.method().secret()).is_some())
     }
 
     fn account<'a>(&'a self, owner: &'a Ownership) -> &'a UserId {
@@ -360,6 +360,19 @@ mod tests {
         profiles.import(&user(1000), own(1000), profile("Lab", "192.0.2.1"), &Secrets::default()).unwrap();
         let (_, secrets) = profiles.open_for_use(&user(1000), &name("Lab")).unwrap();
         assert!(secrets.is_empty());
+    }
+
+    #[test]
+    fn a_secret_for_something_else_is_not_the_one_that_connecting_needs() {
+        let machine = Machine::new();
+        let (mut profiles, _) = machine.start();
+        let wireguard = Secrets { wireguard_private_key: Some(Secret::new("key")), ..Secrets::default() };
+        profiles.import(&user(1000), own(1000), profile("Lab", "192.0.2.1"), &wireguard).unwrap();
+        let (record, kept) = profiles.open_for_use(&user(1000), &name("Lab")).unwrap();
+        assert!(!kept.is_empty() && !profiles.has_secret(&record));
+        profiles.import(&user(1000), own(1000), profile("Lab", "192.0.2.1"), &psk("one")).unwrap();
+        let (record, _) = profiles.open_for_use(&user(1000), &name("Lab")).unwrap();
+        assert!(profiles.has_secret(&record));
     }
 
     #[test]

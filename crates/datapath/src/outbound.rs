@@ -239,9 +239,10 @@ impl Outbound {
                     self.carry_packet(chosen, packet.len(), |place| place.copy_from_slice(packet))
                 }
                 Handling::Fragment(mut fragments) => {
+                    // What was not carried has not been taken either: the next length would be the same.
                     let mut carried = true;
-                    while let Some(len) = fragments.next_len() {
-                        carried &= self.carry_packet(chosen, len, |place| fragments.write_next(place));
+                    while let Some(len) = fragments.next_len().filter(|_| carried) {
+                        carried = self.carry_packet(chosen, len, |place| fragments.write_next(place));
                     }
                     carried
                 }

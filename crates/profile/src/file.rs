@@ -183,7 +183,7 @@ pub(crate) struct PortalFile {
 pub(crate) struct FallbackFile {
     /// Carry IKE and ESP in TCP (RFC 9329) where UDP does not get through. Default: true.
     pub(crate) tcp: Option<bool>,
-    /// The gateway's TCP ports, in the order of trial. Default: 4500, then 443.
+    /// The gateway's TCP ports. The first other than 443 is tried, then 443 if it is among them. Default: both 4500 and 443.
     #[schemars(length(min = 1, max = 8), inner(range(min = 1)))]
     pub(crate) tcp_ports: Option<Vec<u16>>,
     /// Wrap the stream to port 443 in TLS. Default: false.

@@ -177,13 +177,15 @@ fn impossible_combinations_are_refused() {
 fn fallbacks_are_tried_on_the_ports_that_the_profile_names() {
     let ports = |rest: &str| {
         let loaded = parse(&format!("{LEAST}{rest}")).unwrap_or_else(|e| panic!("{e}"));
-        (loaded.profile.tcp_ports().to_vec(), loaded.profile.fallback.is_tls(443))
+        (loaded.profile.tcp_ports(), loaded.profile.fallback.is_tls(443))
     };
     assert_eq!(ports(""), (vec![4500, 443], false));
     assert_eq!(ports("[fallback]\n"), (vec![4500, 443], false));
     assert_eq!(ports("[fallback]\ntcp = true\ntls = true\n"), (vec![4500, 443], true));
+    // What is shown is what is tried.
+    assert_eq!(ports("[fallback]\ntcp_ports = [443, 8443, 4500]\n"), (vec![8443, 443], false));
     assert_eq!(ports("[fallback]\ntcp = false\n"), (vec![], false));
-    assert_eq!(ports("[fallback]\ntcp_ports = [443, 14500]\n"), (vec![443, 14_500], false));
+    assert_eq!(ports("[fallback]\ntcp_ports = [443, 14500]\n"), (vec![14_500, 443], false));
     assert_eq!(ports("[gateway_ports]\ntcp = 14500\n"), (vec![14_500], false));
     assert_eq!(ports("[gateway_ports]\ntcp = 443\n[fallback]\ntls = true\n"), (vec![443], true));
     assert_eq!(ports("[gateway_ports]\nudp = 14500\n"), (vec![4500, 443], false));

@@ -57,13 +57,17 @@ impl Profile {
         self.auth.method()
     }
 
-    /// The gateway's TCP ports in the order of trial, whichever table of the file they come from. Empty: no TCP.
-    pub fn tcp_ports(&self) -> &[u16] {
-        match (self.fallback.tcp.as_slice(), &self.gateway_ports.tcp) {
+    /// The gateway's TCP ports that are tried, in that order, whichever table of the file they come from: the first other
+    /// than the Web's, then the Web's. Empty: no TCP.
+    pub fn tcp_ports(&self) -> Vec<u16> {
+        let named = match (self.fallback.tcp.as_slice(), &self.gateway_ports.tcp) {
             ([], _) => &[],
             (_, Some(only)) => std::slice::from_ref(only),
             (ports, None) => ports,
-        }
+        };
+        let other = named.iter().find(|port| **port != Fallback::TLS_PORT);
+        let web = named.iter().find(|port| **port == Fallback::TLS_PORT);
+        other.into_iter().chain(web).copied().collect()
     }
 
     /// Our IDi as far as the profile fixes it: `local_id`, else the EAP identity.

@@ -68,7 +68,7 @@ pub(crate) fn profile_details(details: &ProfileDetails, now: u64, canvas: Canvas
 /// What is tried where UDP does not get through.
 fn fallback(profile: &Profile) -> String {
     let port = |port: &u16| format!("{port}{}", if profile.fallback.is_tls(*port) { " in TLS" } else { "" });
-    match profile.tcp_ports() {
+    match profile.tcp_ports().as_slice() {
         [] => "none".to_owned(),
         ports => format!("TCP {}", ports.iter().map(port).collect::<Vec<_>>().join(", then ")),
     }

@@ -94,7 +94,7 @@ impl Engine {
 
 /// The gateway's TCP port other than the Web's.
 fn tcp_port(profile: &Profile) -> Option<u16> {
-    profile.tcp_ports().iter().copied().find(|port| *port != Fallback::TLS_PORT)
+    profile.tcp_ports().into_iter().find(|port| *port != Fallback::TLS_PORT)
 }
 
 /// What may carry the connection where UDP does not get through.

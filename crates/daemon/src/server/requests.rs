@@ -92,7 +92,7 @@ impl Services {
             Ok(Response::Profile(ProfileDetails {
                 summary: summary(record, caller, active.as_ref()),
                 profile: record.profile.clone(),
-                secret_stored: profiles.has_secrets(record),
+                secret_stored: profiles.has_secret(record),
             }))
         })
         .await
