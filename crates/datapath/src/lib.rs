@@ -34,6 +34,7 @@ mod coalesce;
 mod config;
 mod early;
 mod flows;
+mod from_tun;
 mod headers;
 mod icmp;
 mod inbound;

@@ -1,40 +1,32 @@
 //! From the TUN device to the socket.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::esp::OutboundSa;
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
-use evenkeel_platform::tun::{Frame, MAX_PACKET, Offload, Tun};
+use evenkeel_platform::tun::{Frame, Tun};
 
 use crate::config::{EventSink, PlaneEvent};
 use crate::flows::Flows;
+use crate::from_tun::{FromTun, Source};
 use crate::icmp::Quote;
 use crate::mailbox::Inbox;
-use crate::mss::{Checksum, MssClamp};
-use crate::oversize::{Handling, handling, too_big_message};
+use crate::mss::MssClamp;
+use crate::oversize::{Handling, handling};
 use crate::probe::{Probe, ProbeError, outer_headers};
 use crate::segment::Segments;
 use crate::stats::{PlaneDrop, ThreadStats};
-use crate::throttle::{Budget, Throttle};
+use crate::throttle::Throttle;
 use crate::train::Train;
-
-/// How often a thread gives way and looks again before it sleeps: under load the next packets are about to
-/// come, and sleeping costs more than looking.
-pub(crate) const LOOKS_BEFORE_SLEEP: usize = 2;
 
 /// An SA reports that its sequence numbers run low when fewer than this are left (1/16 of 2^32: six minutes at
 /// 7 Gbit/s).
 const SEQUENCE_LOW: u64 = 1 << 28;
-
-/// How many senders of this machine are told the inner MTU in which time. They are near and learn at once; the limit is
-/// for those that never do.
-pub(crate) const TOLD: (u32, Duration) = (64, Duration::from_millis(100));
 
 /// How often the far end of a connection is told that its segments are too long.
 const TELLINGS: usize = 2;
@@ -69,18 +61,14 @@ pub(crate) struct OutboundEntry {
 }
 
 pub(crate) struct Outbound {
-    pub(crate) tun: Tun,
-    pub(crate) socket: UdpSocket,
-    pub(crate) inbox: Inbox<OutboundChange>,
-    pub(crate) mss: MssClamp,
-    pub(crate) stats: Arc<ThreadStats>,
-    pub(crate) events: Arc<EventSink>,
+    source: Source<OutboundChange>,
+    socket: UdpSocket,
+    stats: Arc<ThreadStats>,
+    events: Arc<EventSink>,
     /// The SA to prefer comes first.
     sas: Vec<OutboundEntry>,
     train: Train,
     flows: Flows,
-    inner_mtu: usize,
-    told: Budget,
     too_big: Throttle,
     trouble: Throttle,
 }
@@ -95,58 +83,32 @@ impl Outbound {
         events: Arc<EventSink>,
     ) -> Self {
         Self {
-            tun,
+            source: Source::new(tun, inbox, mss),
             socket,
-            inbox,
-            mss,
             stats,
             events,
             sas: Vec::new(),
             train: Train::new(),
             flows: Flows::new(),
-            inner_mtu: usize::MAX,
-            told: Budget::new(TOLD.0, TOLD.1),
             too_big: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
     }
+}
 
-    /// The thread's life.
-    pub(crate) fn run(mut self) {
-        let mut buffer = vec![0; MAX_PACKET].into_boxed_slice();
-        let mut looks = 0;
-        loop {
-            if self.inbox.has_news() && self.apply_changes().is_break() {
-                return;
-            }
-            let read = match self.tun.try_read(&mut buffer) {
-                Ok(None) => {
-                    // Whatever is collected leaves before this thread rests.
-                    self.send();
-                    if looks < LOOKS_BEFORE_SLEEP {
-                        looks += 1;
-                        thread::yield_now();
-                        continue;
-                    }
-                    self.tun.read(&mut buffer, self.inbox.wakeup())
-                }
-                read => read,
-            };
-            match read {
-                Ok(Some(frame)) => {
-                    looks = 0;
-                    self.carry(&mut buffer, frame);
-                }
-                Ok(None) => self.inbox.note_woken(),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.stats.dropped(PlaneDrop::Inconsistent, 1);
-                }
-                Err(error) => {
-                    (self.events)(PlaneEvent::Stopped(error));
-                    return;
-                }
-            }
-        }
+impl FromTun for Outbound {
+    type Change = OutboundChange;
+
+    fn source(&mut self) -> &mut Source<OutboundChange> {
+        &mut self.source
+    }
+
+    fn stats(&self) -> &ThreadStats {
+        &self.stats
+    }
+
+    fn tell_stopped(&self, error: io::Error) {
+        (self.events)(PlaneEvent::Stopped(error));
     }
 
     /// Seals what one read brought into the train, sending the train whenever it is full.
@@ -154,11 +116,7 @@ impl Outbound {
     fn carry(&mut self, buffer: &mut [u8], frame: Frame) {
         self.stats.reads.add(1);
         let Some(packet) = buffer.get_mut(..frame.len) else { return };
-        if frame.offload.segmentation.is_none() {
-            let checksum =
-                if frame.offload.checksum.is_some() { Checksum::Partial } else { Checksum::Complete };
-            self.mss.apply(packet, checksum);
-        }
+        self.source.limit_mss(packet, frame.offload);
         self.flows.note(packet);
         // The segments of a superpacket share addresses and ports, so one choice holds for all of them; each is
         // checked against the selectors again when it is sealed.
@@ -174,7 +132,7 @@ impl Outbound {
             self.stats.dropped(PlaneDrop::NoSa, count);
             return;
         };
-        if segments.longest() > self.inner_mtu && !self.make_fit(&mut segments) {
+        if segments.longest() > self.source.inner_mtu && !self.source.make_fit(&mut segments, &self.stats) {
             self.carry_oversized(chosen, segments);
         } else {
             self.carry_segments(chosen, segments);
@@ -182,6 +140,53 @@ impl Outbound {
         self.report_low_sequence(chosen);
     }
 
+    /// Hands the train to the socket.
+    #[inline]
+    fn send(&mut self) {
+        if self.train.is_empty() {
+            return;
+        }
+        let (train, wakeup) = (&self.train, self.source.inbox.wakeup());
+        match self.socket.send_train(train.bytes(), train.stride(), train.peer(), wakeup) {
+            Ok(()) => {
+                self.stats.writes.add(1);
+                self.stats.packets_written.add(train.packets() as u64);
+                self.stats.last.set(Instant::now());
+            }
+            Err(error) => self.report_failure(error),
+        }
+        self.train.clear();
+    }
+
+    fn apply_changes(&mut self) -> ControlFlow<()> {
+        // What is sealed already goes to the socket and the peer that it was sealed for.
+        self.send();
+        while let Some(change) = self.source.inbox.next() {
+            match change {
+                OutboundChange::Install(entry) => {
+                    self.sas.retain(|present| present.spi_in != entry.spi_in);
+                    self.sas.insert(0, *entry);
+                }
+                OutboundChange::SendOn(spi_in) => self.prefer(spi_in),
+                OutboundChange::Remove(spi_in) => self.sas.retain(|entry| entry.spi_in != spi_in),
+                OutboundChange::SetPeer(spi_in, peer) => {
+                    for entry in self.sas.iter_mut().filter(|entry| entry.spi_in == spi_in) {
+                        entry.peer = Some(peer);
+                    }
+                }
+                OutboundChange::SetSocket(socket) => self.socket = socket,
+                OutboundChange::SetMss(mss) => self.change_mss(mss),
+                OutboundChange::SetInnerMtu(mtu) => self.change_inner_mtu(mtu),
+                OutboundChange::Probe(probe) => self.probe(&probe),
+                OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
+                OutboundChange::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Outbound {
     #[inline]
     fn carry_segments(&mut self, chosen: usize, mut segments: Segments<'_>) {
         while let Some(len) = segments.next_len() {
@@ -215,26 +220,13 @@ impl Outbound {
         true
     }
 
-    /// Tells the sender the inner MTU, and cuts what it sent where that can be done.
-    #[cold]
-    fn make_fit(&mut self, segments: &mut Segments<'_>) -> bool {
-        let mtu = u16::try_from(self.inner_mtu).unwrap_or(u16::MAX);
-        if let Some(message) = too_big_message(segments.whole(), segments.longest(), mtu)
-            && self.told.allows(Instant::now())
-            && self.tun.write(Offload::default(), &[IoSlice::new(&message)]).is_ok()
-        {
-            self.stats.too_big_told.add(1);
-        }
-        segments.shorten(self.inner_mtu)
-    }
-
     /// Carries what is too long and no TCP data. It is rare enough for a buffer of its own.
     #[cold]
     fn carry_oversized(&mut self, chosen: usize, mut segments: Segments<'_>) {
         let mut buffer = vec![0; segments.longest()];
         while let Some(packet) = segments.next_len().and_then(|len| buffer.get_mut(..len)) {
             segments.write_next(packet);
-            let carried = match handling(packet, self.inner_mtu) {
+            let carried = match handling(packet, self.source.inner_mtu) {
                 Handling::Pass => {
                     self.carry_packet(chosen, packet.len(), |place| place.copy_from_slice(packet))
                 }
@@ -252,24 +244,6 @@ impl Outbound {
                 self.stats.dropped(PlaneDrop::TooBig, 1);
             }
         }
-    }
-
-    /// Hands the train to the socket.
-    #[inline]
-    fn send(&mut self) {
-        if self.train.is_empty() {
-            return;
-        }
-        let (train, wakeup) = (&self.train, self.inbox.wakeup());
-        match self.socket.send_train(train.bytes(), train.stride(), train.peer(), wakeup) {
-            Ok(()) => {
-                self.stats.writes.add(1);
-                self.stats.packets_written.add(train.packets() as u64);
-                self.stats.last.set(Instant::now());
-            }
-            Err(error) => self.report_failure(error),
-        }
-        self.train.clear();
     }
 
     #[cold]
@@ -298,44 +272,13 @@ impl Outbound {
         }
     }
 
-    fn apply_changes(&mut self) -> ControlFlow<()> {
-        // What is sealed already goes to the socket and the peer that it was sealed for.
-        self.send();
-        while let Some(change) = self.inbox.next() {
-            match change {
-                OutboundChange::Install(entry) => {
-                    self.sas.retain(|present| present.spi_in != entry.spi_in);
-                    self.sas.insert(0, *entry);
-                }
-                OutboundChange::SendOn(spi_in) => self.prefer(spi_in),
-                OutboundChange::Remove(spi_in) => self.sas.retain(|entry| entry.spi_in != spi_in),
-                OutboundChange::SetPeer(spi_in, peer) => {
-                    for entry in self.sas.iter_mut().filter(|entry| entry.spi_in == spi_in) {
-                        entry.peer = Some(peer);
-                    }
-                }
-                OutboundChange::SetSocket(socket) => self.socket = socket,
-                OutboundChange::SetMss(mss) => self.change_mss(mss),
-                OutboundChange::SetInnerMtu(mtu) => self.change_inner_mtu(mtu),
-                OutboundChange::Probe(probe) => self.probe(&probe),
-                OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
-                OutboundChange::Stop => return ControlFlow::Break(()),
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
     /// What is on its way when the path becomes narrower is lost: its senders are told at once.
     #[cold]
     fn change_inner_mtu(&mut self, mtu: u16) {
-        let before = std::mem::replace(&mut self.inner_mtu, mtu.into());
-        if self.inner_mtu < before {
+        let before = std::mem::replace(&mut self.source.inner_mtu, mtu.into());
+        if self.source.inner_mtu < before {
             for message in self.flows.told_here(mtu) {
-                if self.told.allows(Instant::now())
-                    && self.tun.write(Offload::default(), &[IoSlice::new(&message)]).is_ok()
-                {
-                    self.stats.too_big_told.add(1);
-                }
+                self.source.tell(&message, &self.stats);
             }
         }
     }
@@ -343,7 +286,7 @@ impl Outbound {
     /// Connections that begin are limited as they begin; the far ends of those that there are have to be told.
     #[cold]
     fn change_mss(&mut self, mss: MssClamp) {
-        let before = std::mem::replace(&mut self.mss, mss);
+        let before = std::mem::replace(&mut self.source.mss, mss);
         let messages: Vec<Vec<u8>> = self.flows.told(mss, before).collect();
         for message in messages {
             let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(&message));
@@ -404,7 +347,7 @@ impl Outbound {
     }
 
     fn send_probe(&mut self) -> io::Result<()> {
-        let (train, wakeup) = (&self.train, self.inbox.wakeup());
+        let (train, wakeup) = (&self.train, self.source.inbox.wakeup());
         self.socket.send_train(train.bytes(), train.stride(), train.peer(), wakeup)?;
         self.stats.writes.add(1);
         self.stats.packets_written.add(1);

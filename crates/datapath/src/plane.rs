@@ -12,6 +12,7 @@ use evenkeel_platform::tun::Tun;
 use evenkeel_platform::wakeup::Wakeup;
 
 use crate::config::{ChildSas, DataPlaneConfig, PeerAddress};
+use crate::from_tun::FromTun;
 use crate::inbound::{Inbound, InboundChange, InboundEntry, InboundStatistics};
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;

@@ -17,9 +17,9 @@ use super::config::{MESSAGE_OVERHEAD, WireGuardEvent};
 use super::session::{Due, Kind, LEAST_ROOM, Session};
 use super::shared::{Counts, Shared};
 use crate::coalesce::{Coalescer, PacketSink};
+use crate::from_tun::LOOKS_BEFORE_SLEEP;
 use crate::mailbox::Inbox;
 use crate::mss::{Checksum, MssClamp};
-use crate::outbound::LOOKS_BEFORE_SLEEP;
 use crate::stats::PlaneDrop;
 use crate::throttle::Throttle;
 

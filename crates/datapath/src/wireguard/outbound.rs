@@ -1,25 +1,24 @@
 //! From the TUN device to the peer.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
-use evenkeel_platform::tun::{Frame, MAX_PACKET, Offload, Tun};
+use evenkeel_platform::tun::{Frame, MAX_PACKET, Tun};
 
 use super::AllowedIps;
 use super::config::{MESSAGE_OVERHEAD, WireGuardEvent};
 use super::session::{LEAST_ROOM, Sealed, Session};
 use super::shared::{Counts, Shared};
+use crate::from_tun::{FromTun, Source};
 use crate::mailbox::Inbox;
-use crate::mss::{Checksum, MssClamp};
-use crate::outbound::{LOOKS_BEFORE_SLEEP, TOLD};
-use crate::oversize::{Handling, handling, too_big_message};
+use crate::mss::MssClamp;
+use crate::oversize::{Handling, handling};
 use crate::segment::Segments;
-use crate::stats::PlaneDrop;
-use crate::throttle::{Budget, Throttle};
+use crate::stats::{PlaneDrop, ThreadStats};
+use crate::throttle::Throttle;
 use crate::train::Train;
 
 /// A change for the outbound thread.
@@ -32,17 +31,13 @@ pub(super) enum OutboundChange {
 }
 
 pub(super) struct Outbound {
-    tun: Tun,
+    source: Source<OutboundChange>,
     socket: UdpSocket,
-    inbox: Inbox<OutboundChange>,
     shared: Arc<Shared>,
     allowed: AllowedIps,
-    mss: MssClamp,
-    inner_mtu: usize,
     train: Train,
     /// Where a packet is made before boringtun copies it into the train.
     packet: Box<[u8]>,
-    told: Budget,
     too_big: Throttle,
     trouble: Throttle,
 }
@@ -57,57 +52,31 @@ impl Outbound {
         mss: MssClamp,
     ) -> Self {
         Self {
-            tun,
+            source: Source::new(tun, inbox, mss),
             socket,
-            inbox,
             shared,
             allowed,
-            mss,
-            inner_mtu: usize::MAX,
             train: Train::new(),
             packet: vec![0; MAX_PACKET].into_boxed_slice(),
-            told: Budget::new(TOLD.0, TOLD.1),
             too_big: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
     }
+}
 
-    /// The thread's life.
-    pub(super) fn run(mut self) {
-        let mut buffer = vec![0; MAX_PACKET].into_boxed_slice();
-        let mut looks = 0;
-        loop {
-            if self.inbox.has_news() && self.apply_changes().is_break() {
-                return;
-            }
-            let read = match self.tun.try_read(&mut buffer) {
-                Ok(None) => {
-                    // Whatever is collected leaves before this thread rests.
-                    self.send();
-                    if looks < LOOKS_BEFORE_SLEEP {
-                        looks += 1;
-                        thread::yield_now();
-                        continue;
-                    }
-                    self.tun.read(&mut buffer, self.inbox.wakeup())
-                }
-                read => read,
-            };
-            match read {
-                Ok(Some(frame)) => {
-                    looks = 0;
-                    self.carry(&mut buffer, frame);
-                }
-                Ok(None) => self.inbox.note_woken(),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.shared.outbound.dropped(PlaneDrop::Inconsistent, 1);
-                }
-                Err(error) => {
-                    (self.shared.events)(WireGuardEvent::Stopped(error));
-                    return;
-                }
-            }
-        }
+impl FromTun for Outbound {
+    type Change = OutboundChange;
+
+    fn source(&mut self) -> &mut Source<OutboundChange> {
+        &mut self.source
+    }
+
+    fn stats(&self) -> &ThreadStats {
+        &self.shared.outbound
+    }
+
+    fn tell_stopped(&self, error: io::Error) {
+        (self.shared.events)(WireGuardEvent::Stopped(error));
     }
 
     #[inline]
@@ -115,11 +84,7 @@ impl Outbound {
         let stats = &self.shared.outbound;
         stats.reads.add(1);
         let Some(packet) = buffer.get_mut(..frame.len) else { return };
-        if frame.offload.segmentation.is_none() {
-            let checksum =
-                if frame.offload.checksum.is_some() { Checksum::Partial } else { Checksum::Complete };
-            self.mss.apply(packet, checksum);
-        }
+        self.source.limit_mss(packet, frame.offload);
         // The segments of a superpacket share their addresses.
         let allowed = self.allowed.contains_destination(packet);
         let Ok(mut segments) = Segments::new(packet, frame.offload) else {
@@ -134,7 +99,7 @@ impl Outbound {
             return;
         }
         self.shared.stir();
-        if segments.longest() > self.inner_mtu && !self.make_fit(&mut segments) {
+        if segments.longest() > self.source.inner_mtu && !self.source.make_fit(&mut segments, stats) {
             self.carry_oversized(segments);
         } else {
             self.carry_all(|packet| {
@@ -145,6 +110,43 @@ impl Outbound {
         }
     }
 
+    /// Hands the train to the socket.
+    #[inline]
+    fn send(&mut self) {
+        if self.train.is_empty() {
+            return;
+        }
+        let (train, wakeup) = (&self.train, self.source.inbox.wakeup());
+        match self.socket.send_train(train.bytes(), train.stride(), None, wakeup) {
+            Ok(()) => {
+                let (stats, now) = (&self.shared.outbound, Instant::now());
+                stats.writes.add(1);
+                stats.packets_written.add(train.packets() as u64);
+                stats.last.set(now);
+                self.shared.data_sent.set(now);
+                self.shared.stir();
+            }
+            Err(error) => self.report_failure(error),
+        }
+        self.train.clear();
+    }
+
+    fn apply_changes(&mut self) -> ControlFlow<()> {
+        // What is sealed already goes to the socket that it was sealed for.
+        self.send();
+        while let Some(change) = self.source.inbox.next() {
+            match change {
+                OutboundChange::SetSocket(socket) => self.socket = socket,
+                OutboundChange::SetMss(mss) => self.source.mss = mss,
+                OutboundChange::SetInnerMtu(mtu) => self.source.inner_mtu = mtu.into(),
+                OutboundChange::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Outbound {
     /// Seals all packets that `next` makes. The lock is held until a train is full, never while one is sent.
     #[inline]
     fn carry_all(&mut self, mut next: impl FnMut(&mut [u8]) -> Option<usize>) {
@@ -190,26 +192,13 @@ impl Outbound {
         }
     }
 
-    /// Tells the sender the inner MTU, and cuts what it sent where that can be done.
-    #[cold]
-    fn make_fit(&mut self, segments: &mut Segments<'_>) -> bool {
-        let mtu = u16::try_from(self.inner_mtu).unwrap_or(u16::MAX);
-        if let Some(message) = too_big_message(segments.whole(), segments.longest(), mtu)
-            && self.told.allows(Instant::now())
-            && self.tun.write(Offload::default(), &[IoSlice::new(&message)]).is_ok()
-        {
-            self.shared.outbound.too_big_told.add(1);
-        }
-        segments.shorten(self.inner_mtu)
-    }
-
     /// Carries what is too long and no TCP data. It is rare enough for a buffer of its own.
     #[cold]
     fn carry_oversized(&mut self, mut segments: Segments<'_>) {
         let mut buffer = vec![0; segments.longest()];
         while let Some(packet) = segments.next_len().and_then(|len| buffer.get_mut(..len)) {
             segments.write_next(packet);
-            match handling(packet, self.inner_mtu) {
+            match handling(packet, self.source.inner_mtu) {
                 Handling::Pass => {
                     let mut whole = Some(&*packet);
                     self.carry_all(|place| {
@@ -228,27 +217,6 @@ impl Outbound {
         }
     }
 
-    /// Hands the train to the socket.
-    #[inline]
-    fn send(&mut self) {
-        if self.train.is_empty() {
-            return;
-        }
-        let (train, wakeup) = (&self.train, self.inbox.wakeup());
-        match self.socket.send_train(train.bytes(), train.stride(), None, wakeup) {
-            Ok(()) => {
-                let (stats, now) = (&self.shared.outbound, Instant::now());
-                stats.writes.add(1);
-                stats.packets_written.add(train.packets() as u64);
-                stats.last.set(now);
-                self.shared.data_sent.set(now);
-                self.shared.stir();
-            }
-            Err(error) => self.report_failure(error),
-        }
-        self.train.clear();
-    }
-
     #[cold]
     fn report_failure(&mut self, error: io::Error) {
         let (packets, now) = (self.train.packets() as u64, Instant::now());
@@ -265,19 +233,5 @@ impl Outbound {
         if self.trouble.allows(now) {
             (self.shared.events)(WireGuardEvent::Trouble(error));
         }
-    }
-
-    fn apply_changes(&mut self) -> ControlFlow<()> {
-        // What is sealed already goes to the socket that it was sealed for.
-        self.send();
-        while let Some(change) = self.inbox.next() {
-            match change {
-                OutboundChange::SetSocket(socket) => self.socket = socket,
-                OutboundChange::SetMss(mss) => self.mss = mss,
-                OutboundChange::SetInnerMtu(mtu) => self.inner_mtu = mtu.into(),
-                OutboundChange::Stop => return ControlFlow::Break(()),
-            }
-        }
-        ControlFlow::Continue(())
     }
 }

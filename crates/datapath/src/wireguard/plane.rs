@@ -16,6 +16,7 @@ use super::outbound::{Outbound, OutboundChange};
 use super::session::Session;
 use super::shared::Shared;
 use super::timers;
+use crate::from_tun::FromTun;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;
 use crate::plane::MIN_INNER_MTU;
