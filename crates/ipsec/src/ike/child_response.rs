@@ -138,20 +138,12 @@ impl Established {
 
     /// Remembers a simultaneous rekey, or retires the old CHILD SA when there is none.
     fn note_peer_rekey(&mut self, carrier: IkeSpi, old: EspSpi, created: EspSpi, lowest_nonce: Vec<u8>) {
-        let ours = self.sa_mut(carrier).and_then(|sa| sa.task_mut()).and_then(|task| match task {
-            Task::CreateChild(request) if request.rekeys == Some(old) => Some(request),
-            Task::CreateChild(_)
-            | Task::Auth
-            | Task::Dpd
-            | Task::UpdateAddresses(_)
-            | Task::CheckPath(_)
-            | Task::DeleteIke
-            | Task::DeleteChild(_)
-            | Task::RekeyIke(_) => None,
-        });
-        match ours {
-            Some(request) => request.collision = Some(Collision { created, lowest_nonce }),
-            None => self.retire_child(old, created),
+        if let Some(Task::CreateChild(request)) = self.sa_mut(carrier).and_then(|sa| sa.task_mut())
+            && request.rekeys == Some(old)
+        {
+            request.collision = Some(Collision { created, lowest_nonce });
+        } else {
+            self.retire_child(old, created);
         }
     }
 }

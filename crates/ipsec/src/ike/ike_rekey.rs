@@ -197,24 +197,12 @@ impl Established {
         };
         let new = IkeSa::new(false, (spi_i, spi_r), suite, keys, old.fragmentation, now);
         let lowest_nonce = nonce_i.as_slice().min(nonce_r.as_slice()).to_vec();
-        match self.sa_mut(carrier).and_then(IkeSa::task_mut) {
-            Some(Task::RekeyIke(request)) => {
-                request.collision = Some(IkeCollision { created: spi_r, lowest_nonce });
-                self.others.push(new.with_state(SaState::Candidate));
-            }
-            Some(
-                Task::Auth
-                | Task::Dpd
-                | Task::UpdateAddresses(_)
-                | Task::CheckPath(_)
-                | Task::DeleteIke
-                | Task::DeleteChild(_)
-                | Task::CreateChild(_),
-            )
-            | None => {
-                self.others.push(new);
-                self.adopt(common, carrier, spi_r, now);
-            }
+        if let Some(Task::RekeyIke(request)) = self.sa_mut(carrier).and_then(IkeSa::task_mut) {
+            request.collision = Some(IkeCollision { created: spi_r, lowest_nonce });
+            self.others.push(new.with_state(SaState::Candidate));
+        } else {
+            self.others.push(new);
+            self.adopt(common, carrier, spi_r, now);
         }
         answer.spi = Spi::Ike(spi_r);
         Ok(vec![

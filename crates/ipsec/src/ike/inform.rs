@@ -74,20 +74,12 @@ impl Established {
                 AfterAnswer::Drop
             }
             SaState::Current => {
-                let replacement = match sa.task() {
-                    Some(Task::RekeyIke(request)) => request.collision.as_ref().map(|c| c.created),
-                    Some(
-                        Task::Auth
-                        | Task::Dpd
-                        | Task::UpdateAddresses(_)
-                        | Task::CheckPath(_)
-                        | Task::DeleteIke
-                        | Task::DeleteChild(_)
-                        | Task::CreateChild(_),
-                    )
-                    | None => None,
+                let collision = if let Some(Task::RekeyIke(request)) = sa.task() {
+                    request.collision.as_ref()
+                } else {
+                    None
                 };
-                match replacement {
+                match collision.map(|collision| collision.created) {
                     // The peer never saw our rekey: its own has won.
                     Some(created) if self.sa(created).is_some() => {
                         self.adopt(common, carrier, created, now);
@@ -151,21 +143,14 @@ impl Established {
 
     /// The CHILD SA that the peer's rekey of `spi_in` created while ours is still outstanding.
     fn replacement_under_way(&self, spi_in: EspSpi) -> Option<EspSpi> {
-        self.all().find_map(|sa| match sa.task() {
-            Some(Task::CreateChild(request)) if request.rekeys == Some(spi_in) => {
+        self.all().find_map(|sa| {
+            if let Some(Task::CreateChild(request)) = sa.task()
+                && request.rekeys == Some(spi_in)
+            {
                 request.collision.as_ref().map(|collision| collision.created)
+            } else {
+                None
             }
-            Some(
-                Task::CreateChild(_)
-                | Task::Auth
-                | Task::Dpd
-                | Task::UpdateAddresses(_)
-                | Task::CheckPath(_)
-                | Task::DeleteIke
-                | Task::DeleteChild(_)
-                | Task::RekeyIke(_),
-            )
-            | None => None,
         })
     }
 
