@@ -41,6 +41,12 @@ fn refusal(text: &str) -> String {
     parse(text).err().expect("refused").to_string()
 }
 
+#[track_caller]
+fn assert_refused(text: &str, expected: &str) {
+    let said = refusal(text);
+    assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+}
+
 #[test]
 fn the_least_profile_loads() {
     let loaded = parse(LEAST).unwrap_or_else(|e| panic!("{e}"));
@@ -147,8 +153,7 @@ fn every_refusal_names_file_line_key_and_what_is_allowed() {
         ),
     ];
     for (old, new, expected) in cases {
-        let said = refusal(&LEAST.replacen(old, new, 1));
-        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+        assert_refused(&LEAST.replacen(old, new, 1), expected);
     }
 }
 
@@ -168,8 +173,7 @@ fn impossible_combinations_are_refused() {
         ("method = \"certificate\"\nkey = \"a\"\npkcs12 = \"b\"\n", "already holds certificate and key"),
         ("method = \"eap-mschapv2\"\nidentity = \"a\"\n", "who may vouch for the gateway?"),
     ] {
-        let said = refusal(&format!("{base}{rest}"));
-        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+        assert_refused(&format!("{base}{rest}"), expected);
     }
 }
 
@@ -211,8 +215,7 @@ fn fallbacks_that_make_no_sense_are_refused() {
         ("[fallback]\ntcp = false\ntls = true\n", "fallback.tls: fallback.tls wraps"),
         ("[fallback]\nudp = true\n", "unknown key `udp`; allowed: tcp, tcp_ports, tls"),
     ] {
-        let said = refusal(&format!("{LEAST}{rest}"));
-        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+        assert_refused(&format!("{LEAST}{rest}"), expected);
     }
 }
 
@@ -282,8 +285,7 @@ fn a_portal_page_that_could_tell_nothing_is_refused() {
             "portal.expect_body: allowed: either",
         ),
     ] {
-        let said = refusal(&format!("{LEAST}[portal]\n{rest}\n"));
-        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+        assert_refused(&format!("{LEAST}[portal]\n{rest}\n"), expected);
     }
 }
 
@@ -372,8 +374,7 @@ fn wireguard_peers_that_make_no_sense_are_refused() {
             "wireguard.listen_port: unknown key `listen_port`; allowed: endpoint",
         ),
     ] {
-        let said = refusal(&format!("{LEAST}{}", WIREGUARD.replacen(old, new, 1)));
-        assert!(said.contains(expected), "\n  said {said}\n  not  {expected}");
+        assert_refused(&format!("{LEAST}{}", WIREGUARD.replacen(old, new, 1)), expected);
     }
     let profile = parse(&format!("{LEAST}{WIREGUARD}")).unwrap_or_else(|e| panic!("{e}")).profile;
     let mut json = serde_json::to_value(&profile).expect("serialises");
