@@ -14,14 +14,15 @@
 //! [`answers`] are an office that begins to talk, or does not answer.
 //!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
-//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256; a [`download`] goes on meanwhile. [`portal`] makes
-//! the clients' router a captive portal.
+//! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256; a [`download`] goes on meanwhile, and
+//! [`allocations`] is what moving it may not cost. [`portal`] makes the clients' router a captive portal.
 //!
 //! All of this is made of what Linux alone has: elsewhere the crate is empty.
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
+pub mod allocations;
 pub mod answers;
 pub mod blocks;
 pub mod calls;

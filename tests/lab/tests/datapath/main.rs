@@ -12,8 +12,7 @@ mod silence;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -22,8 +21,8 @@ use std::{
 use anyhow::{Context, ensure};
 use evenkeel_datapath::{PeerAddress, PlaneDrop, PlaneEvent};
 use evenkeel_ipsec::wire::EspSpi;
-use evenkeel_lab::{Host, sandbox, traffic, wait};
-use evenkeel_platform::allocations::{CountingAllocator, allocations};
+use evenkeel_lab::{Host, allocations, sandbox, traffic, wait};
+use evenkeel_platform::allocations::CountingAllocator;
 use planes::{End, Kind, LEFT, RIGHT, Wire, sas};
 use relay::Relay;
 
@@ -359,27 +358,8 @@ fn carrying_packets_allocates_nothing() {
         for kind in [Kind::Offload, Kind::Plain] {
             let wire = Wire::new()?;
             let (left, right) = wire.pair(kind, kind)?;
-            let listener = right.host.run(|| TcpListener::bind((RIGHT.v4, 7)))?;
-            thread::scope(|scope| -> anyhow::Result<()> {
-                let reader = scope.spawn(move || -> anyhow::Result<()> {
-                    let mut buffer = vec![0; 64 << 10];
-                    let (mut stream, _) = listener.accept()?;
-                    while stream.read(&mut buffer)? > 0 {}
-                    Ok(())
-                });
-                let mut stream = left.host.run(|| TcpStream::connect((RIGHT.v4, 7)))?;
-                stream.set_write_timeout(Some(Duration::from_secs(20)))?;
-                let data = vec![0x5a; 1 << 20];
-                let mut write = |mebibytes| (0..mebibytes).try_for_each(|_| stream.write_all(&data));
-                write(20)?;
-                let (packets, before) = (left.plane.snapshot().outbound.packets_sent, allocations());
-                write(60)?;
-                let (packets, made) =
-                    (left.plane.snapshot().outbound.packets_sent - packets, allocations() - before);
-                ensure!(packets > 10_000 && made == 0, "{made} allocations for {packets} packets");
-                stream.shutdown(Shutdown::Both)?;
-                reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })?;
+            let packets_sent = || left.plane.snapshot().outbound.packets_sent;
+            allocations::none_while_sending(&left.host, &right.host, RIGHT.v4.into(), packets_sent)?;
         }
         Ok(())
     });

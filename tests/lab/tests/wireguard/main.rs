@@ -5,8 +5,7 @@
 mod fallback;
 
 use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -15,12 +14,12 @@ use anyhow::{Context, ensure};
 use evenkeel_daemon::wireguard::HandshakeError;
 use evenkeel_datapath::{PlaneDrop, wireguard::WireGuardEvent};
 use evenkeel_lab::{
-    sandbox,
+    allocations, sandbox,
     topology::SERVER_V4,
     traffic, wait,
     wireguard_go::{CLIENT, INSIDE, Keys, WireGuardGo, preshared_key},
 };
-use evenkeel_platform::allocations::{CountingAllocator, allocations};
+use evenkeel_platform::allocations::CountingAllocator;
 use fallback::{Client, Peer, connect, network, peer_of, socket};
 
 #[global_allocator]
@@ -222,28 +221,9 @@ fn packets_cost_no_allocation() {
         let (client_keys, peer_keys, _peer) = peer_of(&network)?;
         for offload in [true, false] {
             let client = Client::of(&network, &client_keys, &peer_keys, offload)?;
-            let listener = network.server.run(|| TcpListener::bind((SERVER_V4, 7)))?;
-            thread::scope(|scope| -> anyhow::Result<()> {
-                let reader = scope.spawn(move || -> anyhow::Result<()> {
-                    let mut buffer = vec![0; 64 << 10];
-                    let (mut stream, _) = listener.accept()?;
-                    while stream.read(&mut buffer)? > 0 {}
-                    Ok(())
-                });
-                let address = SocketAddr::from((SERVER_V4, 7));
-                let mut stream = client.host.run(|| TcpStream::connect(address))?;
-                stream.set_write_timeout(Some(Duration::from_secs(20)))?;
-                let data = vec![0x5a; 1 << 20];
-                let mut write = |mebibytes| (0..mebibytes).try_for_each(|_| stream.write_all(&data));
-                write(20)?;
-                let sent = || client.plane.snapshot().plane.outbound.packets_sent;
-                let (packets, before) = (sent(), allocations());
-                write(60)?;
-                let (packets, made) = (sent() - packets, allocations() - before);
-                ensure!(packets > 10_000 && made == 0, "{made} allocations for {packets} packets");
-                stream.shutdown(Shutdown::Both)?;
-                reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })?;
+            let packets_sent = || client.plane.snapshot().plane.outbound.packets_sent;
+            let server = &network.server;
+            allocations::none_while_sending(client.host, server, SERVER_V4.into(), packets_sent)?;
         }
         Ok(())
     });
