@@ -7,7 +7,7 @@ use evenkeel_ipsec::wire::{KEEPALIVE, StreamDecoder, StreamError};
 use evenkeel_platform::socket::{MAX_TRAIN, MAX_TRAIN_SEGMENTS};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::relay::{Ended, ROUNDS};
+use crate::relay::Ended;
 use crate::socket::RelaySocket;
 use crate::stats::{RelayCounters, count};
 
@@ -21,24 +21,16 @@ impl Incoming {
         Self { decoder, train: Train::new() }
     }
 
-    /// Moves frames until none waits. Ready only when it can't go on.
-    pub(crate) fn poll<S: AsyncRead + Unpin>(
+    /// Moves the frames that are there and receives once more. An error is the end.
+    pub(crate) fn poll_round<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
         socket: &RelaySocket,
         counters: &RelayCounters,
-    ) -> Poll<Ended> {
-        for _ in 0..ROUNDS {
-            if let Err(error) = self.deliver(socket, counters) {
-                return Poll::Ready(Ended::BadFrame(error));
-            }
-            if let Some(ended) = ready!(poll_fill(&mut self.decoder, cx, stream)) {
-                return Poll::Ready(ended);
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    ) -> Poll<Result<(), Ended>> {
+        self.deliver(socket, counters)?;
+        poll_fill(&mut self.decoder, cx, stream)
     }
 
     /// Hands over all frames that are there, good ones before a bad one included.
@@ -67,23 +59,21 @@ impl Incoming {
     }
 }
 
-/// Receives once. Ready with how the stream has ended, if it has.
+/// Receives once. The error is how the stream has ended.
 pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
     decoder: &mut StreamDecoder,
     cx: &mut Context<'_>,
     stream: &mut S,
-) -> Poll<Option<Ended>> {
+) -> Poll<Result<(), Ended>> {
     let mut room = ReadBuf::new(decoder.spare());
-    if let Err(error) = ready!(Pin::new(stream).poll_read(cx, &mut room)) {
-        return Poll::Ready(Some(Ended::Failed(error)));
-    }
+    ready!(Pin::new(stream).poll_read(cx, &mut room)).map_err(Ended::Failed)?;
     let count = room.filled().len();
     if count == 0 {
-        let ended = decoder.end().map_or_else(Ended::BadFrame, |()| Ended::PeerClosed);
-        return Poll::Ready(Some(ended));
+        decoder.end()?;
+        return Poll::Ready(Err(Ended::PeerClosed));
     }
     decoder.received(count);
-    Poll::Ready(None)
+    Poll::Ready(Ok(()))
 }
 
 /// Datagrams back to back for one system call: all of one length, but the last may be shorter and ends the train.

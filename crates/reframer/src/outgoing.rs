@@ -1,14 +1,14 @@
 //! From the socket to the stream.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use evenkeel_ipsec::wire::KEEPALIVE;
 use evenkeel_platform::socket::ReceiveBatch;
 use tokio::io::AsyncWrite;
 
 use crate::backlog::Backlog;
-use crate::relay::{Ended, ROUNDS};
+use crate::relay::Ended;
 use crate::socket::RelaySocket;
 use crate::stats::{RelayCounters, count};
 
@@ -25,33 +25,23 @@ impl Outgoing {
         Self { batch: ReceiveBatch::new(), backlog }
     }
 
-    /// Moves datagrams until none waits. Ready only when it can't go on.
+    /// Moves a batch of datagrams. An error is the end.
     ///
     /// The frames of a batch are put together in one buffer before they are written: they lie scattered between their
     /// lengths, TLS would copy them anyway, and one write of many frames beats one of many slices.
-    pub(crate) fn poll<S: AsyncWrite + Unpin>(
+    pub(crate) fn poll_round<S: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
         socket: &RelaySocket,
         counters: &RelayCounters,
-    ) -> Poll<Ended> {
-        for _ in 0..ROUNDS {
-            if let Poll::Ready(Err(error)) = self.backlog.poll_drain(cx, stream) {
-                return Poll::Ready(Ended::Failed(error));
-            }
-            // Whether TCP takes more or not: what it does not take is better dropped than kept.
-            match socket.poll_receive(cx, &mut self.batch) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Socket(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            if let Err(error) = self.frame_batch(cx, stream, counters) {
-                return Poll::Ready(Ended::Failed(error));
-            }
+    ) -> Poll<Result<(), Ended>> {
+        if let Poll::Ready(Err(error)) = self.backlog.poll_drain(cx, stream) {
+            return Poll::Ready(Err(Ended::Failed(error)));
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        // Whether TCP takes more or not: what it does not take is better dropped than kept.
+        ready!(socket.poll_receive(cx, &mut self.batch)).map_err(Ended::Socket)?;
+        Poll::Ready(self.frame_batch(cx, stream, counters).map_err(Ended::Failed))
     }
 
     /// Gives the stream what waits in the socket and in the backlog.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use evenkeel_ipsec::wire::{STREAM_PREFIX, StreamDecoder, StreamError};
@@ -16,7 +16,7 @@ use crate::socket::RelaySocket;
 use crate::stats::RelayCounters;
 
 /// How often each direction moves something before the other has its turn.
-pub(crate) const ROUNDS: usize = 8;
+const ROUNDS: usize = 8;
 
 /// How long a stream that is closed has for what waits.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -49,9 +49,7 @@ impl Begun {
     pub async fn wait<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Self, Ended> {
         let mut decoder = StreamDecoder::responder();
         while !decoder.has_begun()? {
-            if let Some(ended) = poll_fn(|cx| poll_fill(&mut decoder, cx, stream)).await {
-                return Err(ended);
-            }
+            poll_fn(|cx| poll_fill(&mut decoder, cx, stream)).await?;
         }
         Ok(Self(decoder))
     }
@@ -101,13 +99,13 @@ impl Relay {
             let Self { socket, incoming, outgoing, counters, outgoing_first } = self;
             *outgoing_first = !*outgoing_first;
             for outward in [*outgoing_first, !*outgoing_first] {
-                let poll = if outward {
-                    outgoing.poll(cx, stream, socket, counters)
+                let turn = if outward {
+                    poll_turn(cx, |cx| outgoing.poll_round(cx, stream, socket, counters))
                 } else {
-                    incoming.poll(cx, stream, socket, counters)
+                    poll_turn(cx, |cx| incoming.poll_round(cx, stream, socket, counters))
                 };
-                if poll.is_ready() {
-                    return poll;
+                if turn.is_ready() {
+                    return turn;
                 }
             }
             Poll::Pending
@@ -128,6 +126,21 @@ impl Relay {
             Err(_) => tracing::debug!("the stream took nothing more while it was closed"),
         }
     }
+}
+
+/// One direction's turn: rounds until nothing waits, but not so many that the other starves. Ready only when the
+/// direction can't go on.
+fn poll_turn(
+    cx: &mut Context<'_>,
+    mut round: impl FnMut(&mut Context<'_>) -> Poll<Result<(), Ended>>,
+) -> Poll<Ended> {
+    for _ in 0..ROUNDS {
+        if let Err(ended) = ready!(round(cx)) {
+            return Poll::Ready(ended);
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cfg(test)]
