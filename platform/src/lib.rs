@@ -30,6 +30,8 @@ pub mod user;
 pub mod wakeup;
 
 mod journal;
+#[cfg(target_os = "linux")]
+mod network_manager;
 #[cfg(windows)]
 mod win32;
 

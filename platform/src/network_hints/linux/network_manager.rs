@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use zbus::{Connection, ObjectPath, OwnedObjectPath, OwnedVariant, connection::Builder, names::BusName};
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::super::{Connectivity, ConnectivityCheck, HintsSystem, MAX_URI};
+use crate::network_manager::{NetworkManager, ROOT, SERVICE, named};
 
-const SERVICE: &str = "org.freedesktop.NetworkManager";
-const PATH: &str = "/org/freedesktop/NetworkManager";
 const CONNECTION: &str = "org.freedesktop.NetworkManager.Connection.Active";
 const DHCP4: &str = "org.freedesktop.NetworkManager.DHCP4Config";
 /// NetworkManager's name for DHCP option 114, which RFC 8910 redefined.
@@ -19,28 +18,22 @@ const DEFAULT_RESPONSE: &str = "NetworkManager is online";
 
 /// The API that the network named, and the check. `None` if it does not run.
 pub(super) async fn ask(system: &HintsSystem) -> Option<(Option<String>, Option<ConnectivityCheck>)> {
-    let builder = match &system.bus {
-        Some(address) => Builder::address(address.as_str()),
-        None => Builder::system(),
-    };
-    let bus = builder.method_timeout(super::PATIENCE).build().await.ok()?;
-    let dbus = zbus::fdo::DBusProxy::new(&bus).await.ok()?;
-    // Asking a service that does not run would start it.
-    if !dbus.name_has_owner(BusName::try_from(SERVICE).ok()?).await.ok()? {
-        return None;
-    }
-    let manager = properties(&bus, PATH, SERVICE).await?;
+    let network_manager = NetworkManager::find(system.bus.as_deref(), super::PATIENCE).await?;
+    let manager = network_manager.properties(ROOT, SERVICE).await?;
     let root = system.root.clone();
     let response = tokio::task::spawn_blocking(move || configured_response(&root)).await.ok().flatten();
-    let api = portal_api(&bus, &manager).await;
+    let api = portal_api(&network_manager, &manager).await;
     Some((api, check(&manager, response)))
 }
 
-async fn portal_api(bus: &Connection, manager: &HashMap<String, OwnedVariant>) -> Option<String> {
+async fn portal_api(
+    network_manager: &NetworkManager,
+    manager: &HashMap<String, OwnedVariant>,
+) -> Option<String> {
     let primary = path(manager, "PrimaryConnection")?;
-    let connection = properties(bus, primary.as_str(), CONNECTION).await?;
+    let connection = network_manager.properties(primary.as_str(), CONNECTION).await?;
     let dhcp = path(&connection, "Dhcp4Config")?;
-    let lease = properties(bus, dhcp.as_str(), DHCP4).await?;
+    let lease = network_manager.properties(dhcp.as_str(), DHCP4).await?;
     let options: HashMap<String, OwnedVariant> = lease.get("Options")?.try_clone().ok()?.try_into().ok()?;
     text(&options, OPTION_114)
 }
@@ -70,17 +63,8 @@ fn connectivity(state: u32) -> Connectivity {
     }
 }
 
-async fn properties(bus: &Connection, path: &str, interface: &str) -> Option<HashMap<String, OwnedVariant>> {
-    let path = ObjectPath::try_from(path).ok()?;
-    let all = Some("org.freedesktop.DBus.Properties");
-    let answer = bus.call_method(Some(SERVICE), path, all, "GetAll", &(interface,)).await.ok()?;
-    answer.body().deserialize().ok()
-}
-
-/// A path that leads somewhere: "/" is NetworkManager's word for nothing.
 fn path(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<OwnedObjectPath> {
-    let path: OwnedObjectPath = properties.get(name)?.try_clone().ok()?.try_into().ok()?;
-    (path.as_str() != "/").then_some(path)
+    named(properties.get(name)?.try_clone().ok()?)
 }
 
 fn text(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<String> {

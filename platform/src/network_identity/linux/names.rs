@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
-use zbus::{Connection, ObjectPath, OwnedObjectPath, OwnedVariant, connection::Builder, names::BusName};
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::{
     super::{IdentitySystem, MAX_DOMAIN, MAX_SSID},
     Way,
 };
+use crate::network_manager::{NetworkManager, named};
 
-const SERVICE: &str = "org.freedesktop.NetworkManager";
-const PATH: &str = "/org/freedesktop/NetworkManager";
+const DEVICE: &str = "org.freedesktop.NetworkManager.Device";
+const WIRELESS: &str = "org.freedesktop.NetworkManager.Device.Wireless";
+const ACCESS_POINT: &str = "org.freedesktop.NetworkManager.AccessPoint";
+const DHCP4: &str = "org.freedesktop.NetworkManager.DHCP4Config";
 /// NetworkManager's name for DHCP option 15 (RFC 2132 §3.17).
 const OPTION_15: &str = "domain_name";
 /// systemd-networkd keeps a file of assignments for each lease, named after the interface's index.
@@ -37,60 +40,23 @@ pub(super) async fn ask(system: &IdentitySystem, way: &Way) -> Names {
 
 /// `None` if it does not run or does not know the interface.
 async fn ask_network_manager(system: &IdentitySystem, interface: &str) -> Option<Names> {
-    let builder = match &system.bus {
-        Some(address) => Builder::address(address.as_str()),
-        None => Builder::system(),
-    };
-    let bus = builder.method_timeout(super::PATIENCE).build().await.ok()?;
-    let dbus = zbus::fdo::DBusProxy::new(&bus).await.ok()?;
-    // Asking a service that does not run would start it.
-    if !dbus.name_has_owner(BusName::try_from(SERVICE).ok()?).await.ok()? {
-        return None;
-    }
-    let manager = ObjectPath::try_from(PATH).ok()?;
-    let answer = bus
-        .call_method(Some(SERVICE), manager, Some(SERVICE), "GetDeviceByIpIface", &(interface,))
-        .await
-        .ok()?;
-    let device: OwnedObjectPath = answer.body().deserialize().ok()?;
-    let (ssid, dhcp_domain) = tokio::join!(ssid(&bus, &device), domain(&bus, &device));
+    let manager = NetworkManager::find(system.bus.as_deref(), super::PATIENCE).await?;
+    let device = manager.device(interface).await?;
+    let (ssid, dhcp_domain) = tokio::join!(ssid(&manager, &device), domain(&manager, &device));
     Some(Names { ssid, dhcp_domain })
 }
 
-async fn ssid(bus: &Connection, device: &OwnedObjectPath) -> Option<Vec<u8>> {
-    let point = object(bus, device, "Device.Wireless", "ActiveAccessPoint").await?;
-    let ssid: Vec<u8> = property(bus, &point, "AccessPoint", "Ssid").await?.try_into().ok()?;
+async fn ssid(manager: &NetworkManager, device: &OwnedObjectPath) -> Option<Vec<u8>> {
+    let point = named(manager.property(device.as_str(), WIRELESS, "ActiveAccessPoint").await?)?;
+    let ssid: Vec<u8> = manager.property(point.as_str(), ACCESS_POINT, "Ssid").await?.try_into().ok()?;
     (!ssid.is_empty() && ssid.len() <= MAX_SSID).then_some(ssid)
 }
 
-async fn domain(bus: &Connection, device: &OwnedObjectPath) -> Option<String> {
-    let lease = object(bus, device, "Device", "Dhcp4Config").await?;
-    let options = property(bus, &lease, "DHCP4Config", "Options").await?;
+async fn domain(manager: &NetworkManager, device: &OwnedObjectPath) -> Option<String> {
+    let lease = named(manager.property(device.as_str(), DEVICE, "Dhcp4Config").await?)?;
+    let options = manager.property(lease.as_str(), DHCP4, "Options").await?;
     let options: HashMap<String, OwnedVariant> = options.try_into().ok()?;
     plausible(<&str>::try_from(options.get(OPTION_15)?).ok()?)
-}
-
-/// A property that is a path, and leads somewhere: "/" is NetworkManager's word for nothing.
-async fn object(
-    bus: &Connection,
-    path: &OwnedObjectPath,
-    interface: &str,
-    name: &str,
-) -> Option<OwnedObjectPath> {
-    let path: OwnedObjectPath = property(bus, path, interface, name).await?.try_into().ok()?;
-    (path.as_str() != "/").then_some(path)
-}
-
-async fn property(
-    bus: &Connection,
-    path: &OwnedObjectPath,
-    interface: &str,
-    name: &str,
-) -> Option<OwnedVariant> {
-    let interface = format!("{SERVICE}.{interface}");
-    let all = Some("org.freedesktop.DBus.Properties");
-    let answer = bus.call_method(Some(SERVICE), path, all, "Get", &(interface.as_str(), name)).await.ok()?;
-    answer.body().deserialize().ok()
 }
 
 fn plausible(domain: &str) -> Option<String> {
