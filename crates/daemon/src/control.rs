@@ -28,6 +28,7 @@ use crate::access::{Action, Caller, permit};
 use crate::logging::LogRing;
 use crate::networks::Memory;
 use crate::profiles::Record;
+use crate::timer::until;
 use cause::{Circumstances, cause_of};
 pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
@@ -423,13 +424,6 @@ impl<M: Machine> Control<M> {
 /// Seconds since 1970.
 pub(crate) fn wall_clock() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn sign(key: Option<&SigningKey>, request: &SignRequest) -> Option<Vec<u8>> {

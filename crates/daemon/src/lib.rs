@@ -27,5 +27,6 @@ pub mod networks;
 pub mod portal;
 pub mod profiles;
 pub mod server;
+mod timer;
 pub mod transport;
 pub mod wireguard;

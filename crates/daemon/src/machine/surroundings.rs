@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_platform::net_events::{NetEvent, NetEvents};
 
+use crate::timer::until;
+
 /// A link that comes up, its addresses and its routes are told one by one: what follows within this time is the same
 /// change. A person waits for the sum of this and one round trip.
 const BURST: Duration = Duration::from_millis(50);
@@ -85,13 +87,6 @@ impl Surroundings {
 async fn next(events: &mut Option<NetEvents>) -> Option<NetEvent> {
     match events {
         Some(events) => events.next().await,
-        None => pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => pending().await,
     }
 }

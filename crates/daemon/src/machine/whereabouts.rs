@@ -7,6 +7,8 @@ use evenkeel_platform::network_identity::{self, IdentitySystem, NetworkIdentity}
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::timer::until;
+
 /// A change of the network waits so long for the network's name, so that what is known there is known from the first
 /// packet. A person waits for it too.
 const WAIT_FOR_NAME: Duration = Duration::from_millis(50);
@@ -112,13 +114,6 @@ async fn found(
     }
     *looking = None;
     pending().await
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => pending().await,
-    }
 }
 
 #[cfg(test)]
