@@ -55,7 +55,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(headline(&String::from_utf8_lossy(&page)))
     };
     let fetched = || Some(page(network.client()));
-    watch(&client, "practice", fetched, args, &interrupt)
+    watch(&client, "practice", fetched, args, &interrupt)?;
+    println!("disconnected; the daemon, the gateway and their networks end with this program");
+    Ok(())
 }
 
 /// The real daemon on this machine, which must be allowed to change routes and DNS.
@@ -76,7 +78,9 @@ pub(crate) fn run_own(args: &OwnArgs) -> anyhow::Result<()> {
     let listed = client.evenkeel(&["profile", "list", "--json"], None)?;
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout).context("the list of profiles")?;
     let name = listed.pointer("/0/name").and_then(serde_json::Value::as_str).context("the profile's name")?;
-    watch(&client, name, || None, &args.show, &interrupt)
+    watch(&client, name, || None, &args.show, &interrupt)?;
+    println!("disconnected; the daemon ends with this program");
+    Ok(())
 }
 
 /// Connects, shows the status until it is enough, disconnects.
@@ -102,9 +106,7 @@ fn watch(
         }
     }
     println!("\ndisconnecting");
-    client.disconnect()?;
-    println!("disconnected; the daemon, the gateway and their networks end with this program");
-    Ok(())
+    client.disconnect()
 }
 
 /// What the page says first.
