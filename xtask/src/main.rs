@@ -17,6 +17,7 @@ mod tools;
 mod workspace;
 
 use std::{
+    ffi::OsString,
     io,
     process::{Command, ExitCode},
 };
@@ -48,7 +49,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
+    let done = match Cli::parse_from(words(std::env::args_os())).task {
         Task::Test(args) => test::run(&args),
         Task::Run(args) => run::run(&args),
         Task::Lint(args) => lint::run(&args),
@@ -65,6 +66,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line without a `--` right after the task's name: `cargo xtask run -- --profile FILE` is what `cargo run`
+/// teaches, and here it ends no options.
+fn words(line: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    line.enumerate().filter(|(at, word)| *at != 2 || word != "--").map(|(_, word)| word)
+}
+
 /// Becomes `command`. Returns only if it can't be started.
 #[cfg(unix)]
 fn replace_us_by(command: &mut Command) -> io::Error {
@@ -77,5 +84,24 @@ fn replace_us_by(command: &mut Command) -> io::Error {
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Task, clap::Error> {
+        let line = ["xtask"].into_iter().chain(line.split(' ')).map(OsString::from);
+        Cli::try_parse_from(words(line)).map(|cli| cli.task)
+    }
+
+    #[test]
+    fn options_may_stand_behind_two_dashes_as_with_cargo_run() {
+        for line in ["run --profile a.toml --seconds 9", "run -- --profile a.toml --seconds 9"] {
+            let Ok(Task::Run(args)) = parsed(line) else { panic!("{line}") };
+            assert_eq!((args.profile.as_deref(), args.seconds), (Some("a.toml".as_ref()), Some(9)), "{line}");
+        }
+        assert!(parsed("run --seconds 9 -- --profile a.toml").is_err(), "elsewhere they end the options");
     }
 }

@@ -18,10 +18,10 @@ use crate::{
 pub(crate) struct Args {
     /// Connect this machine to a gateway of one's own with this profile instead; needs privileges
     #[arg(long)]
-    profile: Option<PathBuf>,
+    pub(crate) profile: Option<PathBuf>,
     /// End by itself after so many seconds
     #[arg(long)]
-    seconds: Option<u64>,
+    pub(crate) seconds: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
