@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use evenkeel_daemon::transport::{CONNECT_TIMEOUT, StreamFailure, StreamOptions, StreamTransport};
 use evenkeel_ipc::{Blockage, How, Measured, Status, Transport, Verdict, Verdicts};
 use evenkeel_lab::{
     Host, Nat, Topology,
@@ -232,5 +233,30 @@ fn a_network_that_blocks_is_remembered_by_the_next_visit() {
             "{first:?}, {second:?}"
         );
         client.disconnect()
+    });
+}
+
+#[test]
+fn a_stream_to_where_nobody_answers_is_given_up_after_three_seconds() {
+    sandbox::run(|| {
+        let network = Topology::plain().build()?;
+        let gateway = SocketAddr::new(network.gateway_address(), 443);
+        let open = || {
+            network.client().run(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let start = Instant::now();
+                let opened = runtime.block_on(StreamTransport::connect(gateway, StreamOptions::default()));
+                anyhow::Ok((opened.err(), start.elapsed()))
+            })
+        };
+        let (failure, took) = open()?;
+        ensure!(matches!(failure, Some(StreamFailure::Refused)), "nobody listens there: {failure:?}");
+        ensure!(took < CONNECT_TIMEOUT, "{took:?}");
+        network.block(&[Block::Tcp(443)])?;
+        let (failure, took) = open()?;
+        ensure!(matches!(failure, Some(StreamFailure::TimedOut)), "{failure:?}");
+        // Linux itself asks for two minutes.
+        ensure!((CONNECT_TIMEOUT..2 * CONNECT_TIMEOUT).contains(&took), "{took:?}");
+        Ok(())
     });
 }

@@ -9,6 +9,9 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 const SYSTEM: &[&str] =
     &["unix", "windows", "target_os", "target_family", "target_env", "target_vendor", "target_abi"];
 
+/// Made of what Linux alone has, and empty elsewhere.
+const LAB: &str = "tests/lab";
+
 /// Lines of `text` that may not differ by operating system and do.
 pub(super) fn misplaced(file: &Path, text: &str) -> anyhow::Result<Vec<usize>> {
     let place = Place::of(file);
@@ -30,7 +33,7 @@ pub(super) fn misplaced(file: &Path, text: &str) -> anyhow::Result<Vec<usize>> {
 enum Place {
     /// Differ by system anywhere.
     Anything,
-    /// Be there on some systems and be empty on others: `#![cfg(...)]` before everything else.
+    /// Be there on some systems and be empty on others: `#![cfg(...)]` before everything else, in the lab.
     Root,
     Nothing,
 }
@@ -42,9 +45,10 @@ impl Place {
         let is_program = name == "build.rs" || name == "main.rs" && is_in("src");
         if file.starts_with("platform") || file.starts_with("installer") || is_program {
             Self::Anything
-        } else if name == "lib.rs"
-            || name == "main.rs"
-            || file.parent().is_some_and(|dir| dir.ends_with("tests"))
+        } else if file.starts_with(LAB)
+            && (name == "lib.rs"
+                || name == "main.rs"
+                || file.parent().is_some_and(|dir| dir.ends_with("tests")))
         {
             Self::Root
         } else {
@@ -161,12 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_library_or_test_program_may_be_for_one_system() {
+    fn in_the_lab_a_whole_library_or_test_program_may_be_for_one_system() {
         let text = "//! Text.\n#![cfg(unix)]\n#![forbid(unsafe_code)]\n\n#[cfg(unix)]\nfn f() {}";
         for root in ["tests/lab/src/lib.rs", "tests/lab/tests/a.rs", "tests/lab/tests/b/main.rs"] {
             assert_eq!(lines(root, text), [5], "{root}");
         }
-        for part in ["tests/lab/src/nat.rs", "tests/lab/tests/b/planes.rs"] {
+        for part in [
+            "tests/lab/src/nat.rs",
+            "tests/lab/tests/b/planes.rs",
+            "crates/daemon/src/lib.rs",
+            "crates/daemon/tests/a.rs",
+            "crates/daemon/tests/b/main.rs",
+            "tests/fuzz/src/lib.rs",
+        ] {
             assert_eq!(lines(part, text), [2, 5], "{part}");
         }
     }
