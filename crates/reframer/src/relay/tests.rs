@@ -1,6 +1,8 @@
 //! Relays over real TCP on loopback.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 use std::time::Duration;
 
 use evenkeel_ipsec::wire::{NON_ESP_MARKER, frame};
@@ -257,4 +259,36 @@ async fn closing_sends_what_waits_and_then_the_end() {
     let mut received = Vec::new();
     far.read_to_end(&mut received).await.unwrap();
     assert_eq!(received, b"IKETCP\0\x09goodbye");
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_turn_ends_for_the_other_direction_and_asks_for_the_next_one() {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Arc::clone(&wakes).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut turn = |last: Poll<Result<(), Ended>>| {
+        let mut rounds = 0;
+        let mut last = Some(last);
+        poll_turn(&mut cx, |_| {
+            rounds += 1;
+            // In the second round, which is not the last of a turn.
+            if rounds == 2 { last.take().unwrap() } else { Poll::Ready(Ok(())) }
+        })
+        .map(|ended| matches!(ended, Ended::PeerClosed))
+    };
+    assert!(turn(Poll::Ready(Ok(()))).is_pending());
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "more waits: it must be asked again");
+    assert!(turn(Poll::Pending).is_pending());
+    assert_eq!(turn(Poll::Ready(Err(Ended::PeerClosed))), Poll::Ready(true));
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "nothing waits: somebody else wakes it");
 }
