@@ -1,6 +1,7 @@
 //! What the network and the system say about captive portals, unasked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Unsupported;
 
@@ -50,6 +51,9 @@ pub enum Connectivity {
     Full,
 }
 
+/// Local services and files answer in milliseconds, or not in time to matter.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Where to look; another place in tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HintsSystem {
@@ -57,15 +61,18 @@ pub struct HintsSystem {
     pub root: PathBuf,
     /// The message bus's address; the system's own without one.
     pub bus: Option<String>,
+    /// How long each source of knowledge is waited for.
+    pub patience: Duration,
 }
 
 impl Default for HintsSystem {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), bus: None }
+        Self { root: PathBuf::from("/"), bus: None, patience: PATIENCE }
     }
 }
 
-/// Looks. Takes half a second at most; what is not known by then is left out, as is what can't be read. Cancel safe.
+/// Looks. Takes no longer than `system` has patience, half a second by default; what is not known by then is left out, as
+/// is what can't be read. Cancel safe.
 ///
 /// # Errors
 /// On systems of which nothing can be learned.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Unsupported;
 
@@ -53,6 +54,9 @@ impl NetworkIdentity {
     }
 }
 
+/// Local services and files answer in milliseconds, or not in time to matter.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Where to look; another place in tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySystem {
@@ -60,17 +64,20 @@ pub struct IdentitySystem {
     pub root: PathBuf,
     /// The message bus's address; the system's own without one.
     pub bus: Option<String>,
+    /// How long each source of knowledge is waited for.
+    pub patience: Duration,
 }
 
 impl Default for IdentitySystem {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), bus: None }
+        Self { root: PathBuf::from("/"), bus: None, patience: PATIENCE }
     }
 }
 
 /// Looks, at the routes other than those through the interface `own`. `None` where no route leads out. Of two families
-/// IPv4's route counts, since a router's IPv6 announcements come and go. Takes half a second at most; what is not known
-/// by then is left out. Cancel safe.
+/// IPv4's route counts, since a router's IPv6 announcements come and go. The kernel, and then
+/// whoever gives names, are waited for as long as `system` has patience, half a second by default; what is not known by then
+/// is left out. Cancel safe.
 ///
 /// # Errors
 /// On systems of which nothing can be learned.

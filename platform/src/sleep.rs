@@ -61,7 +61,9 @@ mod tests {
     #[test]
     fn a_machine_that_runs_does_not_sleep_meanwhile() {
         let Some(before) = time_asleep() else { return };
-        let after = time_asleep().unwrap();
-        assert!(after.abs_diff(before) < Duration::from_millis(100), "{before:?} {after:?}");
+        // Whoever is interrupted between two clocks reads a difference that there is not: not each time.
+        let told = || time_asleep().unwrap().abs_diff(before);
+        let least = (0..1000).map(|_| told()).min().unwrap();
+        assert!(least < Duration::from_millis(100), "{before:?} {least:?}");
     }
 }

@@ -87,7 +87,11 @@ async fn serve(bus: &Bus, manager: Manager, url: &'static str) -> Connection {
 fn machine() -> (TempDir, Bus, HintsSystem) {
     let root = tempfile::tempdir().unwrap();
     let bus = Bus::start(root.path());
-    let system = HintsSystem { root: root.path().to_owned(), bus: Some(bus.address().to_owned()) };
+    let system = HintsSystem {
+        root: root.path().to_owned(),
+        bus: Some(bus.address().to_owned()),
+        patience: Duration::from_secs(10),
+    };
     (root, bus, system)
 }
 
@@ -147,6 +151,26 @@ async fn links_and_leases_are_both_heard_and_each_api_once() {
     let mut apis = read(&system).await.unwrap().portal_apis;
     apis.sort();
     assert_eq!(apis, ["https://other.example/", API]);
+}
+
+#[tokio::test]
+async fn who_does_not_answer_in_time_is_left_out() {
+    let (root, _bus, system) = machine();
+    // Somebody who accepts and says nothing.
+    let silent = tokio::net::UnixListener::bind(root.path().join("silent")).unwrap();
+    let bus = Some(format!("unix:path={}", root.path().join("silent").display()));
+    write(root.path(), "run/systemd/netif/links/1", &format!("CAPTIVE_PORTAL={API}\n"));
+    let hints = HintsSystem { bus, patience: Duration::from_millis(500), ..system };
+    let accepted = async {
+        let kept = silent.accept().await.unwrap();
+        std::future::pending::<()>().await;
+        drop(kept);
+    };
+    let read = tokio::time::timeout(Duration::from_secs(10), read(&hints));
+    tokio::select! {
+        hints = read => assert_eq!(hints.expect("no end").unwrap().portal_apis, [API]),
+        () = accepted => unreachable!(),
+    }
 }
 
 #[tokio::test]

@@ -66,9 +66,14 @@ async fn nobody_but_logind_is_believed() {
     let mut sleep = SleepEvents::open(&system(&bus)).await.unwrap();
     let somebody = connected(&bus, None).await;
     says(&somebody, false).await;
-    assert!(tokio::time::timeout(Duration::from_millis(200), sleep.woke()).await.is_err());
+    // The bus answers one connection's messages in order: what was said before this has been passed on.
+    let bus_itself = zbus::fdo::DBusProxy::new(&somebody).await.unwrap();
+    tokio::time::timeout(PATIENCE, bus_itself.get_id()).await.unwrap().unwrap();
     says(&logind, false).await;
     assert!(tokio::time::timeout(PATIENCE, sleep.woke()).await.unwrap());
+    // That was logind. Had the other been believed, it would have come first and this second.
+    drop(bus);
+    assert!(!tokio::time::timeout(PATIENCE, sleep.woke()).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! systemd-networkd's state files and NetworkManager over D-Bus, whichever runs.
 
-use std::time::Duration;
-
 use super::{HintsSystem, MAX_APIS, MAX_URI, NetworkHints};
 use crate::Unsupported;
 
@@ -10,16 +8,13 @@ mod network_manager;
 #[path = "linux/networkd.rs"]
 mod networkd;
 
-/// Local services and files answer in milliseconds, or not in time to matter.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 pub(super) async fn read(system: &HintsSystem) -> Result<NetworkHints, Unsupported> {
     let links = tokio::task::spawn_blocking({
         let root = system.root.clone();
         move || networkd::portal_apis(&root)
     });
-    let links = tokio::time::timeout(PATIENCE, links);
-    let managed = tokio::time::timeout(PATIENCE, network_manager::ask(system));
+    let links = tokio::time::timeout(system.patience, links);
+    let managed = tokio::time::timeout(system.patience, network_manager::ask(system));
     let (links, managed) = tokio::join!(links, managed);
     let mut said: Vec<String> = links.ok().and_then(Result::ok).unwrap_or_default();
     let (api, check) = managed.ok().flatten().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Routes, addresses and neighbours by rtnetlink; names from NetworkManager or systemd-networkd, whichever runs.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use super::{IdentitySystem, NetworkIdentity};
 use crate::Unsupported;
@@ -9,9 +9,6 @@ use crate::Unsupported;
 mod kernel;
 #[path = "linux/names.rs"]
 mod names;
-
-/// Local services answer in milliseconds, or not in time to matter.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The route that leads out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +23,9 @@ pub(super) async fn read(
     system: &IdentitySystem,
     own: Option<&str>,
 ) -> Result<Option<NetworkIdentity>, Unsupported> {
-    let found = tokio::time::timeout(PATIENCE, kernel::read(own)).await;
+    let found = tokio::time::timeout(system.patience, kernel::read(own)).await;
     let Some((way, mut identity)) = found.ok().flatten() else { return Ok(None) };
-    let names = tokio::time::timeout(PATIENCE, names::ask(system, &way)).await.unwrap_or_default();
+    let names = tokio::time::timeout(system.patience, names::ask(system, &way)).await.unwrap_or_default();
     identity.ssid = names.ssid;
     identity.dhcp_domain = names.dhcp_domain;
     Ok(Some(identity))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use evenkeel_platform::network_identity::{IdentitySystem, NetworkIdentity, read};
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant, Variant, connection::Builder, fdo, interface};
@@ -11,10 +12,13 @@ use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant, Variant, connection::Build
 use crate::bus::Bus;
 use crate::network::{ip, isolated};
 
+/// Longer than anything here takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A machine on which neither NetworkManager nor anybody else answers.
 fn silent(root: &Path) -> IdentitySystem {
     let bus = Some(format!("unix:path={}", root.join("no-bus").display()));
-    IdentitySystem { root: root.to_owned(), bus }
+    IdentitySystem { root: root.to_owned(), bus, patience: PATIENCE }
 }
 
 async fn identity(own: Option<&str>) -> Option<NetworkIdentity> {
@@ -170,7 +174,11 @@ fn network_manager_names_the_wireless_network_and_the_domain_of_the_way_out() {
                 .build()
                 .await
                 .unwrap();
-            let system = IdentitySystem { root: root.path().to_owned(), bus: Some(bus.address().to_owned()) };
+            let system = IdentitySystem {
+                root: root.path().to_owned(),
+                bus: Some(bus.address().to_owned()),
+                patience: PATIENCE,
+            };
             let identity = read(&system, None).await.unwrap().unwrap();
             assert_eq!(identity.ssid.as_deref(), Some("Caf\u{e9}".as_bytes()));
             assert_eq!(identity.dhcp_domain.as_deref(), Some("cafe.example"));

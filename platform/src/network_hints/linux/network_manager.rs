@@ -18,7 +18,7 @@ const DEFAULT_RESPONSE: &str = "NetworkManager is online";
 
 /// The API that the network named, and the check. `None` if it does not run.
 pub(super) async fn ask(system: &HintsSystem) -> Option<(Option<String>, Option<ConnectivityCheck>)> {
-    let network_manager = NetworkManager::find(system.bus.as_deref(), super::PATIENCE).await?;
+    let network_manager = NetworkManager::find(system.bus.as_deref(), system.patience).await?;
     let manager = network_manager.properties(ROOT, SERVICE).await?;
     let root = system.root.clone();
     let response = tokio::task::spawn_blocking(move || configured_response(&root)).await.ok().flatten();

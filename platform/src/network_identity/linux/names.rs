@@ -40,7 +40,7 @@ pub(super) async fn ask(system: &IdentitySystem, way: &Way) -> Names {
 
 /// `None` if it does not run or does not know the interface.
 async fn ask_network_manager(system: &IdentitySystem, interface: &str) -> Option<Names> {
-    let manager = NetworkManager::find(system.bus.as_deref(), super::PATIENCE).await?;
+    let manager = NetworkManager::find(system.bus.as_deref(), system.patience).await?;
     let device = manager.device(interface).await?;
     let (ssid, dhcp_domain) = tokio::join!(ssid(&manager, &device), domain(&manager, &device));
     Some(Names { ssid, dhcp_domain })
