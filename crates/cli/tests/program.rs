@@ -112,10 +112,18 @@ async fn a_portal_is_told_once_and_waited_for() {
     let sentence = format!(
         "This network wants you to sign in first: {page}; the connection continues by itself afterwards.\n"
     );
-    let course = vec![held(page), held(page), status(State::Connected, "Lab")];
+    // The same page with another number is no other page.
+    let again = "http://portal.hotel.example/login?nonce=2";
+    let course = vec![held(page), held(page), held(again), status(State::Connected, "Lab")];
     let daemon = Daemon::start(World { course, ..World::default() });
     let run = daemon.run(&["connect", "Lab"]).await;
     assert_eq!((run.code, run.err), (Some(0), sentence.clone()));
+
+    let other = "http://portal.hotel.example/step2";
+    let course = vec![held(page), held(other), status(State::Connected, "Lab")];
+    let daemon = Daemon::start(World { course, ..World::default() });
+    let run = daemon.run(&["connect", "Lab"]).await;
+    assert_eq!(run.err, format!("{sentence}{}", sentence.replace(page, other)));
 
     let daemon = Daemon::start(World { course: vec![held(page)], ..World::default() });
     let run = daemon.run(&["connect", "Lab", "--wait", "1"]).await;
@@ -191,6 +199,7 @@ async fn status_in_json_has_every_field_of_the_interface() {
         "since",
         "cause",
         "portal",
+        "network",
         "profile",
         "gateway",
         "ike_sa",

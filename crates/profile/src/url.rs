@@ -90,6 +90,23 @@ impl WebUrl {
         format!("http://{}{path}", bracketed(host)).parse().ok()
     }
 
+    /// Whether both lead to the same page, whatever else they tell it: scheme, host, port and path are the same.
+    pub fn is_same_page(&self, other: &Self) -> bool {
+        self.secure == other.secure
+            && self.host == other.host
+            && self.port == other.port
+            && self.path() == other.path()
+    }
+
+    /// The part of [`Self::target`] before its query.
+    fn path(&self) -> String {
+        let mut target = self.target();
+        if let Some(query) = target.find('?') {
+            target.truncate(query);
+        }
+        target
+    }
+
     /// What `reference` means on this page (RFC 3986 §5.2, without dot segments).
     ///
     /// # Errors
@@ -107,8 +124,7 @@ impl WebUrl {
         if reference.starts_with('/') {
             return format!("{origin}{reference}").parse();
         }
-        let target = self.target();
-        let path = target.split('?').next().unwrap_or_default();
+        let path = self.path();
         let folder = path.rfind('/').and_then(|end| path.get(..=end)).unwrap_or("/");
         format!("{origin}{folder}{reference}").parse()
     }
@@ -256,6 +272,26 @@ mod tests {
         }
         assert_eq!(base.join("javascript:alert(1)"), Err(WebUrlError::Scheme));
         assert_eq!(base.join("file:///etc/passwd"), Err(WebUrlError::Scheme));
+    }
+
+    #[test]
+    fn a_page_is_the_same_whatever_else_it_is_told() {
+        let page = url("http://a.example/login?nonce=1");
+        for same in
+            ["http://A.example:80/login?nonce=2", "HTTP://a.example/login", "http://a.example/login#x"]
+        {
+            assert!(page.is_same_page(&url(same)), "{same}");
+        }
+        for other in [
+            "https://a.example/login?nonce=1",
+            "http://b.example/login?nonce=1",
+            "http://a.example:8080/login?nonce=1",
+            "http://a.example/login/?nonce=1",
+            "http://a.example/?login",
+        ] {
+            assert!(!page.is_same_page(&url(other)), "{other}");
+        }
+        assert!(url("http://a.example").is_same_page(&url("http://a.example/?q")));
     }
 
     #[test]

@@ -146,13 +146,13 @@ impl Attempt {
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
         let mut clock = Clock::start(self.wait);
-        let (mut portal, mut told) = (None, String::new());
+        let (mut portal, mut told) = (None, None);
         loop {
             portal.clone_from(&status.portal);
             let deadline = clock.deadline(portal.is_some(), Instant::now());
-            if let Some(sentence) = portal.as_ref().map(explain::sign_in).filter(|one| *one != told) {
-                output.note(&sentence);
-                told = sentence;
+            if let Some(portal) = portal.as_ref().filter(|one| !is_told(told.as_ref(), one)) {
+                output.note(&explain::sign_in(portal));
+                told = Some(portal.clone());
             }
             match self.judge(&status) {
                 Verdict::Pending(_) if portal.is_some() => output.progress("Waiting for you to sign in..."),
@@ -221,6 +221,14 @@ impl Attempt {
         let why = format!("{} was not connected within {}.", self.name, view::duration(seconds));
         Failure::new(Exit::Timeout, Explanation::new("It takes longer than you wanted to wait.", why, now))
     }
+}
+
+/// Whether who was told of `told` knows of this portal: some put a new number into the query each time.
+fn is_told(told: Option<&Portal>, portal: &Portal) -> bool {
+    told.is_some_and(|told| match (&told.url, &portal.url) {
+        (Some(told), Some(url)) => told.is_same_page(url),
+        (told, url) => told == url,
+    })
 }
 
 enum Verdict {
