@@ -114,19 +114,39 @@ impl Memory {
         known
     }
 
-    /// Forgets all networks.
+    /// Forgets all networks, those in a file that was set aside included.
     pub fn forget_all(&mut self) {
         self.networks.forget_all();
+        if let Some(files) = &self.files {
+            files.forget_aside();
+        }
         self.changed = true;
     }
 
-    /// What is to be written, if anything has changed since it was asked for last.
+    /// A network has another name, since more is known of it. What is remembered by the new name stays.
+    pub fn rename(&mut self, before: &Present, present: &Present, now: UnixSeconds) {
+        let (Some(old), Some(new)) = (before.fingerprint, present.fingerprint) else { return };
+        if old == new {
+            return;
+        }
+        let Some(profile) = self.networks.show(old).map(|network| network.profile.clone()) else { return };
+        self.forget(old);
+        if self.networks.show(new).is_none() {
+            *self.networks.visit(new, present.label.clone(), now) = profile;
+        }
+    }
+
+    /// Whether the disk holds something older than this, because it could not be written.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.files.as_ref().is_some_and(Files::has_failed)
+    }
+
+    /// What is to be written, if anything has changed since it was asked for last, or could not be written then.
     #[must_use]
     pub fn unsaved(&mut self) -> Option<Save> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        Some(self.files.as_mut()?.save(self.networks.to_json()))
+        let files = self.files.as_mut()?;
+        (std::mem::take(&mut self.changed) || files.has_failed()).then(|| files.save(self.networks.to_json()))
     }
 }
 

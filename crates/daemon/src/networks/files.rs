@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_netprofile::defaults::REMEMBERED_BYTES;
@@ -19,7 +20,18 @@ pub(super) struct Files {
     networks: PathBuf,
     salt: PathBuf,
     asked: u64,
-    written: Arc<Mutex<u64>>,
+    disk: Arc<Disk>,
+}
+
+/// What is on disk.
+#[derive(Default)]
+struct Disk {
+    /// The number of the state that is. Held while writing.
+    written: Mutex<u64>,
+    /// The last attempt to write failed.
+    failed: AtomicBool,
+    /// What was set aside is to be removed.
+    clears_aside: AtomicBool,
 }
 
 impl Files {
@@ -28,7 +40,7 @@ impl Files {
             networks: state_dir.join(NETWORKS),
             salt: state_dir.join(SALT),
             asked: 0,
-            written: Arc::default(),
+            disk: Arc::default(),
         }
     }
 
@@ -71,7 +83,17 @@ impl Files {
 
     pub(super) fn save(&mut self, json: String) -> Save {
         self.asked += 1;
-        Save { path: self.networks.clone(), json, number: self.asked, written: Arc::clone(&self.written) }
+        Save { path: self.networks.clone(), json, number: self.asked, disk: Arc::clone(&self.disk) }
+    }
+
+    /// With the next state that is written, what was set aside goes.
+    pub(super) fn forget_aside(&self) {
+        self.disk.clears_aside.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last attempt to write has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.disk.failed.load(Ordering::Relaxed)
     }
 }
 
@@ -81,23 +103,36 @@ pub struct Save {
     path: PathBuf,
     json: String,
     number: u64,
-    written: Arc<Mutex<u64>>,
+    disk: Arc<Disk>,
 }
 
 impl Save {
-    /// Writes it, unless something newer was; whether it is on disk. Waits for the disk. A failure is logged: the next state
-    /// holds it again.
+    /// Writes it, unless something newer was; whether it is on disk. Waits for the disk. A failure is logged, and there is
+    /// [something unsaved](super::Memory::unsaved) from then on.
     pub fn write(self) -> bool {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.disk.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written >= self.number {
             return true;
         }
-        let result = dirs::write_private(&self.path, self.json.as_bytes());
+        let result = dirs::write_private(&self.path, self.json.as_bytes()).and_then(|()| self.clear_aside());
         match &result {
             Ok(()) => *written = self.number,
             Err(error) => tracing::error!(%error, "what was learned of networks could not be written"),
         }
+        self.disk.failed.store(result.is_err(), Ordering::Relaxed);
         result.is_ok()
+    }
+
+    fn clear_aside(&self) -> io::Result<()> {
+        if !self.disk.clears_aside.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match fs::remove_file(aside(&self.path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        self.disk.clears_aside.store(false, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -117,8 +152,13 @@ fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
 
 /// Keeps a file that can't be understood for whoever has to find out why.
 fn set_aside(path: &Path) -> io::Result<()> {
+    tracing::warn!(file = %path.display(), "can't be understood; it is kept with the ending .broken");
+    fs::rename(path, aside(path))
+}
+
+/// Where a file is kept that can't be understood.
+fn aside(path: &Path) -> PathBuf {
     let mut aside = path.to_owned().into_os_string();
     aside.push(".broken");
-    tracing::warn!(file = %path.display(), "can't be understood; it is kept with the ending .broken");
-    fs::rename(path, aside)
+    aside.into()
 }

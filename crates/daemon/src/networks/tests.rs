@@ -94,6 +94,23 @@ fn an_unreadable_file_is_kept_aside_and_harms_nobody() {
 }
 
 #[test]
+fn who_forgets_all_networks_forgets_those_that_were_set_aside() {
+    let (folder, _) = been_there();
+    let (file, aside) = ("networks.json", "networks.json.broken");
+    fs::write(folder.path().join(file), "{\"label\":\"Cafe\"").unwrap();
+    let mut memory = Memory::open(folder.path(), NOW);
+    let (present, _) = memory.visit(&cafe(), NOW);
+    memory.learn(&present, &learned(), NOW);
+    assert!(memory.unsaved().unwrap().write());
+    assert!(folder.path().join(aside).exists(), "whoever has to find out why may still want it");
+    memory.forget_all();
+    assert!(memory.unsaved().unwrap().write());
+    let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(left.into_iter().all(|path| !fs::read_to_string(path).unwrap_or_default().contains("Cafe")));
+    assert!(!folder.path().join(aside).exists());
+}
+
+#[test]
 fn a_single_broken_entry_costs_itself_alone() {
     let (folder, present) = been_there();
     let file = folder.path().join("networks.json");
