@@ -72,6 +72,8 @@ struct Connection {
     fault: Option<Cause>,
     /// Unless the profile says not to look.
     portal: Option<PortalSearch>,
+    /// It has been up.
+    been_up: bool,
 }
 
 impl Connection {
@@ -177,8 +179,16 @@ impl<M: Machine> Control<M> {
         let tunnel = Tunnel::new(engine.tunnel, self.place.profile(), seed, wall_clock(), Instant::now());
         let (reach, key) = (engine.reach, engine.key);
         let portal = record.profile.portal.detect.then(PortalSearch::new);
-        self.connection =
-            Some(Connection { user: caller.user, record, tunnel, reach, key, fault: None, portal });
+        self.connection = Some(Connection {
+            user: caller.user,
+            record,
+            tunnel,
+            reach,
+            key,
+            fault: None,
+            portal,
+            been_up: false,
+        });
         self.tell_tunnel(Command::Connect);
         Ok(())
     }
@@ -280,13 +290,14 @@ impl<M: Machine> Control<M> {
         self.settle();
     }
 
-    /// We are on this network. On none, we are about to be on one: until then there is nothing to learn.
+    /// We are on this network. On none, or on one that nobody can name yet, we are about to be on one: until then nothing
+    /// is learned of any.
     fn on_network(&mut self, identity: Option<NetworkIdentity>) {
-        let Some(identity) = identity else { return };
-        if self.place.is(&identity) {
+        if identity.as_ref().is_some_and(|identity| self.place.stays(identity)) {
             return;
         }
         self.keep_what_was_learned();
+        let Some(identity) = identity else { return self.place.leave() };
         if let Some(profile) = self.place.arrive(identity) {
             self.tell_tunnel(Command::Network(Box::new(profile)));
         }
@@ -364,7 +375,10 @@ impl<M: Machine> Control<M> {
             Event::Status(status) => {
                 tracing::info!(state = ?status.state, cause = status.cause.map(tracing::field::display), "tunnel");
                 match status.state {
-                    TunnelState::Up => self.keep_what_was_learned(),
+                    TunnelState::Up => {
+                        connection.been_up = true;
+                        self.keep_what_was_learned();
+                    }
                     TunnelState::Off | TunnelState::Failed => self.rest(),
                     TunnelState::Resolving
                     | TunnelState::Connecting { .. }

@@ -2,10 +2,10 @@
 
 use evenkeel_ipc::{NetworkId, RememberedNetwork, RequestError};
 use evenkeel_netprofile::memory::NetworkProfile;
-use evenkeel_tunnel::Command;
+use evenkeel_tunnel::{Command, TunnelState};
 use tokio::sync::oneshot;
 
-use super::{Control, Machine, knowledge};
+use super::{Connection, Control, Machine, knowledge};
 use crate::access::{Action, Caller, permit};
 
 impl<M: Machine> Control<M> {
@@ -34,8 +34,10 @@ impl<M: Machine> Control<M> {
         let fingerprint = which.map(|id| (id, knowledge::fingerprint(id)));
         let refused = self.may_know_networks(caller).err().or_else(|| {
             let (id, fingerprint) = fingerprint?;
-            let known = fingerprint.is_some_and(|known| self.place.memory().show(known).is_some());
-            (!known).then_some(RequestError::NetworkNotFound { id })
+            let memory = self.place.memory();
+            let known = fingerprint.is_some_and(|known| memory.show(known).is_some());
+            // What could not be taken from the disk may be asked for again.
+            (!known && !memory.is_behind()).then_some(RequestError::NetworkNotFound { id })
         });
         if let Some(refused) = refused {
             return drop(reply.send(Err(refused)));
@@ -58,8 +60,13 @@ impl<M: Machine> Control<M> {
         );
     }
 
+    /// A wish to connect makes nobody the one who carries the machine: anyone may have one, towards a gateway that is
+    /// nowhere. A gateway must have let that user in, and the connection must not have failed since.
     fn may_know_networks(&self, caller: &Caller) -> Result<(), RequestError> {
-        let user = self.connection.as_ref().map(|connection| &connection.user);
+        let connected = |connection: &&Connection| {
+            connection.been_up && connection.tunnel.status().state != TunnelState::Failed
+        };
+        let user = self.connection.as_ref().filter(connected).map(|connection| &connection.user);
         permit(caller, Action::KnowNetworks(user)).map_err(|_| RequestError::NotPermitted)
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Whereabouts {
     looking: Option<(mpsc::Receiver<Option<NetworkIdentity>>, JoinHandle<()>)>,
     /// When the change is told whatever is known by then.
     change_due: Option<Instant>,
+    /// Nobody has said where we are since the change, nor has it been told that nobody did.
+    unnamed: bool,
 }
 
 impl Drop for Whereabouts {
@@ -57,17 +59,23 @@ impl Whereabouts {
     pub(super) fn change(&mut self, own: Option<&str>) {
         self.look(own);
         self.change_due = Some(Instant::now() + WAIT_FOR_NAME);
+        self.unnamed = true;
     }
 
-    /// Where we are, as far as is known, or `None` when a change is to be told. Cancel safe.
+    /// Where we are, as far as is known, or `None` when a change is to be told. A change that nobody has named by then
+    /// comes after the word that we are nowhere: what is measured from there on is not the last network's. Cancel safe.
     pub(super) async fn news(&mut self) -> Option<Option<NetworkIdentity>> {
         tokio::select! {
             found = found(&mut self.looking) => {
                 // The change follows at once: there is nothing more to wait for.
                 self.change_due = self.change_due.map(|_| Instant::now());
+                self.unnamed = false;
                 Some(found)
             }
             () = until(self.change_due) => {
+                if std::mem::take(&mut self.unnamed) {
+                    return Some(None);
+                }
                 self.change_due = None;
                 None
             }
@@ -125,7 +133,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let looking = Some((receiver, tokio::spawn(pending())));
         let change_due = Some(Instant::now() + Duration::from_secs(3600));
-        (Whereabouts { looking, change_due }, sender)
+        (Whereabouts { looking, change_due, unnamed: true }, sender)
     }
 
     #[tokio::test]
@@ -138,10 +146,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_told_although_nobody_names_the_network() {
+    async fn a_change_is_told_although_nobody_names_the_network_which_is_then_nowhere() {
         let (mut whereabouts, sender) = listening();
         whereabouts.change_due = Some(Instant::now());
-        assert_eq!(whereabouts.news().await, None);
+        assert_eq!(whereabouts.news().await, Some(None));
+        assert_eq!(whereabouts.news().await, None, "the change");
         // What is found later is told, and brings no other change.
         sender.send(None).await.unwrap();
         assert_eq!(whereabouts.news().await, Some(None));

@@ -3,9 +3,11 @@
 use evenkeel_daemon::control::MachineEvent;
 use evenkeel_ipc::{Carrier, Client, ClientError, NetworkId, Request, RequestError, State, Status};
 use evenkeel_platform::network_identity::NetworkIdentity;
+use evenkeel_profile::{Secret, Secrets};
 use tokio::io::DuplexStream;
+use tracing_subscriber::layer::SubscriberExt;
 
-use crate::straw::{ALICE, BOB, Daemon, ROOT, connect, wait_for, wait_until};
+use crate::straw::{ALICE, BOB, Daemon, PSK, ROOT, caller, connect, profile, wait_for, wait_until};
 
 fn network(number: u8, ssid: &str) -> NetworkIdentity {
     NetworkIdentity {
@@ -118,6 +120,27 @@ async fn what_was_measured_stays_when_more_becomes_known_of_the_network() {
 }
 
 #[tokio::test]
+async fn what_is_measured_on_a_network_that_nobody_has_named_yet_is_not_the_last_ones() {
+    let daemon = Daemon::start();
+    let (mut alice, cafe) = at_the_cafe(&daemon).await;
+    *daemon.strings.path_mtu.lock().unwrap() = Some(1400);
+    daemon.strings.say(MachineEvent::Network(None));
+    daemon.strings.say(MachineEvent::NetworkChanged);
+    let measured = |status: &Status| {
+        status.state == State::Connected
+            && status
+                .network
+                .as_ref()
+                .is_some_and(|network| network.learned.path_mtu.up.is_some_and(|up| up < 1500))
+    };
+    wait_until(&mut alice, "measured", measured).await;
+    alice.perform(Request::Disconnect).await.unwrap();
+    wait_for(&mut alice, State::Off).await;
+    let remembered = daemon.client(ROOT).await.network(cafe).await.unwrap();
+    assert_eq!(remembered.learned.path_mtu.up, Some(1500));
+}
+
+#[tokio::test]
 async fn what_is_remembered_survives_the_daemon() {
     let daemon = Daemon::start();
     let (_alice, cafe) = at_the_cafe(&daemon).await;
@@ -141,6 +164,32 @@ async fn networks_are_forgotten_one_by_one_or_all_at_once_also_on_disk() {
     alice.perform(Request::ForgetNetworks).await.unwrap();
     assert!(alice.networks().await.unwrap().is_empty());
     assert!(!daemon.remembered().contains("Hotel"));
+}
+
+#[tokio::test]
+async fn forgetting_that_failed_can_be_asked_for_again() {
+    let daemon = Daemon::start();
+    let (mut alice, cafe) = at_the_cafe(&daemon).await;
+    enter(&daemon, &mut alice, network(2, "Hotel")).await;
+    let file = daemon.memory_file();
+    while !file.exists() {
+        tokio::task::yield_now().await;
+    }
+    // Nothing can be put in the place of a folder that is not empty.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    for _ in 0..2 {
+        let failed = alice.request(Request::ForgetNetwork { id: cafe }).await;
+        let Err(ClientError::Refused(RequestError::Internal { .. })) = failed else { panic!("{failed:?}") };
+    }
+    std::fs::remove_dir_all(&file).unwrap();
+    alice.perform(Request::ForgetNetwork { id: cafe }).await.unwrap();
+    assert!(!daemon.remembered().contains("Cafe"));
+    let unknown = alice.request(Request::ForgetNetwork { id: cafe }).await;
+    assert!(
+        matches!(unknown, Err(ClientError::Refused(RequestError::NetworkNotFound { .. }))),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test]
@@ -174,6 +223,64 @@ async fn only_administrators_and_who_is_connected_may_know_where_the_machine_has
             let left = daemon.client(ROOT).await.networks().await.unwrap();
             assert_eq!(labels(&left).contains(&"Cafe"), !may, "{uid}, connected: {connected}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_wish_that_no_gateway_has_granted_shows_nobody_where_the_machine_has_been() {
+    for fails in [false, true] {
+        let daemon = Daemon::start();
+        let (mut alice, cafe) = at_the_cafe(&daemon).await;
+        alice.perform(Request::Disconnect).await.unwrap();
+        wait_for(&mut alice, State::Off).await;
+
+        *daemon.strings.silent.lock().unwrap() = true;
+        *daemon.strings.open.lock().unwrap() = fails.then(crate::straw::unreachable);
+        let mut bob = daemon.client(BOB).await;
+        let mut nowhere = profile("Nowhere");
+        nowhere.portal.detect = false;
+        let secrets = Secrets { psk: Some(Secret::new(PSK)), ..Secrets::default() };
+        let import = Request::ImportProfile { profile: nowhere, secrets, managed: false, replace: false };
+        bob.perform(import).await.unwrap();
+        bob.perform(connect("Nowhere")).await.unwrap();
+        let wished = if fails { State::Failed } else { State::Connecting };
+        wait_for(&mut bob, wished).await;
+        for request in [Request::Networks, Request::ShowNetwork { id: cafe }, Request::ForgetNetworks] {
+            let refused = bob.request(request).await;
+            let Err(ClientError::Refused(RequestError::NotPermitted)) = refused else {
+                panic!("{wished:?}: {refused:?}");
+            };
+        }
+        assert_eq!(labels(&daemon.client(ROOT).await.networks().await.unwrap()), ["Cafe"]);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_failed_shows_nobody_where_the_machine_has_been() {
+    let daemon = Daemon::start();
+    let (mut alice, _) = at_the_cafe(&daemon).await;
+    assert!(alice.networks().await.is_ok());
+    daemon.strings.say(MachineEvent::Stopped(evenkeel_ipc::Cause::DataPlaneFailed { detail: String::new() }));
+    *daemon.strings.open.lock().unwrap() = Some(crate::straw::unreachable());
+    wait_for(&mut alice, State::Failed).await;
+    let refused = alice.networks().await;
+    assert!(matches!(refused, Err(ClientError::Refused(RequestError::NotPermitted))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_log_says_to_nobody_else_on_which_network_the_machine_is() {
+    let daemon = Daemon::start();
+    let logger = tracing_subscriber::registry().with(daemon.log.layer());
+    let _logging = tracing::subscriber::set_default(logger);
+    daemon.strings.say(MachineEvent::Network(Some(network(1, "Cafe"))));
+    let mut alice = daemon.connected(ALICE, "Lab").await;
+    enter(&daemon, &mut alice, network(2, "Hotel")).await;
+    alice.perform(Request::Disconnect).await.unwrap();
+    wait_for(&mut alice, State::Off).await;
+    let seen = daemon.log.tail(&caller(BOB), 100);
+    assert!(seen.iter().any(|line| line.text.starts_with("on a network")), "{seen:?}");
+    for line in seen {
+        assert!(["Cafe", "Hotel", "192.168"].iter().all(|told| !line.text.contains(told)), "{line:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(crate) struct Strings {
     pub(crate) restores_slowly: Mutex<bool>,
     /// That nothing inside the tunnel answers a probe.
     pub(crate) swallows_probes: Mutex<bool>,
+    /// The MTU of every path; 1500 without.
+    pub(crate) path_mtu: Mutex<Option<u16>>,
     /// How opening a path ends.
     pub(crate) open: Mutex<Option<Fault<PathError>>>,
     /// That nothing passes between us and the gateway.
@@ -94,6 +97,12 @@ fn path(port: u16, framing: Framing) -> Path {
     Path { local, remote: SocketAddr::new(GATEWAY, port), framing }
 }
 
+impl StrawMachine {
+    fn path_mtu(&self) -> u16 {
+        self.strings.path_mtu.lock().unwrap().unwrap_or(1500)
+    }
+}
+
 impl Machine for StrawMachine {
     fn resolve(&mut self, _host: &Host) {
         self.strings.note("resolve");
@@ -107,7 +116,7 @@ impl Machine for StrawMachine {
             None => Ok(OpenedPath {
                 init: path(500, Framing::Bare),
                 nat: path(reach.udp.nat, Framing::NonEspMarker),
-                path_mtu: 1500,
+                path_mtu: self.path_mtu(),
                 wall: WALL,
             }),
         };
@@ -149,8 +158,9 @@ impl Machine for StrawMachine {
     }
 
     fn probe(&mut self, probe: &SizeProbe) {
-        // Everything passes, and everything is answered.
-        if !*self.strings.swallows_probes.lock().unwrap() {
+        // Everything that the path has room for passes, and everything is answered.
+        let passes = probe.probe.size <= self.path_mtu();
+        if passes && !*self.strings.swallows_probes.lock().unwrap() {
             self.queue.push_back(MachineEvent::ProbeAnswered(probe.probe.id));
         }
     }
@@ -303,7 +313,12 @@ impl Daemon {
 
     /// What is on disk of networks.
     pub(crate) fn remembered(&self) -> String {
-        std::fs::read_to_string(self.folders[1].path().join("networks.json")).unwrap()
+        std::fs::read_to_string(self.memory_file()).unwrap()
+    }
+
+    /// Where that is.
+    pub(crate) fn memory_file(&self) -> PathBuf {
+        self.folders[1].path().join("networks.json")
     }
 }
 
