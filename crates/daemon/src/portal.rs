@@ -10,8 +10,8 @@
 //! Nobody else is contacted. Redirects are read and not followed. The answers become typed evidence, and one verdict is
 //! made of it. [`PortalWatch`] asks again until a portal is gone.
 //!
-//! Whoever answers may be hostile: every response, name and URL is bounded, addresses of this machine are never
-//! connected to whatever a resolver says, and a URL for a person to open is a checked [`WebUrl`].
+//! Whoever answers may be hostile: every response, name and URL is bounded, neither loopback nor the tunnel's own
+//! addresses are connected to whatever a resolver says, and a URL for a person to open is a checked [`WebUrl`].
 //! `docs/portals.md` has the whole account.
 
 mod address;
@@ -30,7 +30,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_ipc::{ApiOutcome, DnsOutcome, HttpOutcome, PortalEvidence, PortalReport, SystemConnectivity};
+use evenkeel_ipc::{
+    ApiOutcome, DnsOutcome, HttpOutcome, PortalEvidence, PortalPage, PortalReport, SystemConnectivity,
+};
 use evenkeel_platform::network_hints::Connectivity;
 use evenkeel_profile::{Host, ProbePage, Profile, WebUrl};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -45,8 +47,14 @@ use page::{Page, share_domain};
 use response::Response;
 use verdict::{Weight, weigh};
 
-/// After evidence that settles the matter, what is under way is waited for this long: an API may name a better page.
+/// After evidence that settles the matter, what is under way is waited for this long: it may weigh more.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// Where something else has settled that there is a portal, the network's API is waited for until so long after the
+/// beginning, since its page goes before the others and a page that was shown is to stay. Time for the system to say
+/// where the API is, and for the three round trips of TCP, TLS and HTTP; with the half second for which a gateway may be
+/// silent before anybody looks, a portal is shown within two seconds of Connect.
+const API_PATIENCE: Duration = Duration::from_millis(1250);
 
 /// How long before the budget's end answers are no longer waited for, so that their absence is reported within it on a
 /// busy machine too.
@@ -98,6 +106,45 @@ enum Found {
     Evidence(PortalEvidence),
     /// The addresses of a page's host.
     Names(Host, Vec<IpAddr>),
+    /// So many APIs will be asked.
+    Apis(usize),
+}
+
+/// How long a probe goes on.
+struct Wait {
+    started: Instant,
+    end: Instant,
+    /// Since when the matter is settled, and how surely.
+    settled: Option<(Instant, Weight)>,
+    /// APIs that have yet to answer; `None` while it is not known whether there are any.
+    apis: Option<usize>,
+}
+
+impl Wait {
+    fn note(&mut self, found: &Found) {
+        match found {
+            Found::Names(..) => {}
+            Found::Apis(count) => self.apis = Some(*count),
+            Found::Evidence(one) => {
+                if matches!(one, PortalEvidence::Api { .. }) {
+                    self.apis = self.apis.map(|left| left.saturating_sub(1));
+                }
+                let weight = weigh(one, false);
+                if matches!(weight, Weight::Clear | Weight::Certain) {
+                    let (at, before) = self.settled.unwrap_or((Instant::now(), weight));
+                    self.settled = Some((at, before.max(weight)));
+                }
+            }
+        }
+    }
+
+    /// When to stop.
+    fn end(&self) -> Instant {
+        let Some((at, weight)) = self.settled else { return self.end };
+        let awaits_api = weight == Weight::Certain && self.apis != Some(0);
+        let api = if awaits_api { self.started + API_PATIENCE } else { at };
+        self.end.min(api.max(at + GRACE))
+    }
 }
 
 type Sink = mpsc::UnboundedSender<Found>;
@@ -126,7 +173,7 @@ impl<C: Connector> PortalProbe<C> {
 
     async fn probe_within(&self, budget: Duration) -> PortalReport {
         let started = Instant::now();
-        let mut end = started + budget;
+        let mut wait = Wait { started, end: started + budget, settled: None, apis: None };
         let deadline = started + budget.saturating_sub(MARGIN);
         let (sink, mut found) = mpsc::unbounded_channel();
         let mut evidence: Vec<PortalEvidence> = Vec::new();
@@ -139,17 +186,16 @@ impl<C: Connector> PortalProbe<C> {
             loop {
                 tokio::select! {
                     biased;
-                    one = found.recv() => match one {
-                        Some(Found::Evidence(one)) => {
-                            if matches!(weigh(&one, false), Weight::Clear | Weight::Certain) {
-                                end = end.min(Instant::now() + GRACE);
-                            }
-                            evidence.push(one);
+                    one = found.recv() => {
+                        let Some(one) = one else { break };
+                        wait.note(&one);
+                        match one {
+                            Found::Evidence(one) => evidence.push(one),
+                            Found::Names(host, addresses) => drop(names.insert(host.to_string(), addresses)),
+                            Found::Apis(_) => {}
                         }
-                        Some(Found::Names(host, addresses)) => drop(names.insert(host.to_string(), addresses)),
-                        None => break,
-                    },
-                    () = sleep_until(end) => break,
+                    }
+                    () = sleep_until(wait.end()) => break,
                     () = &mut steps, if under_way => under_way = false,
                 }
             }
@@ -177,6 +223,9 @@ impl<C: Connector> PortalProbe<C> {
                     api::Named::At(url) => apis.push(url),
                 }
             }
+            apis.truncate(MAX_APIS);
+            // Who no longer listens has seen enough.
+            let _ = sink.send(Found::Apis(apis.len()));
             let mut apis = apis.into_iter();
             tokio::join!(
                 self.ask_page(system.as_ref(), &sink, deadline),
@@ -195,7 +244,9 @@ impl<C: Connector> PortalProbe<C> {
         let Some(page) = page else { return };
         let started = Instant::now();
         let mut response = Response::default();
-        let outcome = match self.connect(&page.url, Some(sink), deadline).await {
+        // Whoever may import a profile chooses that page's host, port and path: not those of a cloud's metadata service.
+        let link_local = page.kind != PortalPage::Profile;
+        let outcome = match self.connect(&page.url, Some(sink), link_local, deadline).await {
             Ok(stream) => {
                 let request = page.request();
                 let asked = exchange(stream, &request, &mut response, |so_far| page.judge(so_far));
@@ -221,7 +272,7 @@ impl<C: Connector> PortalProbe<C> {
     }
 
     async fn api_outcome(&self, url: &WebUrl, deadline: Instant) -> ApiOutcome {
-        let connected = self.connect(url, None, deadline);
+        let connected = self.connect(url, None, true, deadline);
         let (tls, stream) = tokio::join!(self.tls.get_or_init(|| self.make_tls()), connected);
         let stream = match stream {
             Ok(stream) => stream,
@@ -244,14 +295,16 @@ impl<C: Connector> PortalProbe<C> {
         tokio::task::spawn_blocking(move || api::tls(connector.roots())).await.ok().flatten()
     }
 
-    /// A connection to a URL's host; what is learned of its name is told to `sink`.
+    /// A connection to a URL's host, which may have a link-local address or not; what is learned of its name is told to
+    /// `sink`.
     async fn connect(
         &self,
         url: &WebUrl,
         sink: Option<&Sink>,
+        link_local: bool,
         deadline: Instant,
     ) -> Result<C::Stream, HttpOutcome> {
-        let addresses = match url.host().ip() {
+        let mut addresses = match url.host().ip() {
             Some(address) => vec![address],
             None => {
                 let looked_up = timeout_at(deadline, self.connector.resolve(url.host())).await;
@@ -265,6 +318,7 @@ impl<C: Connector> PortalProbe<C> {
                 })?
             }
         };
+        addresses.retain(|one| link_local || !address::is_link_local(*one));
         let candidates = address::candidates(&addresses, &self.config.never);
         if candidates.is_empty() {
             return Err(HttpOutcome::NoAddress);

@@ -11,8 +11,9 @@ use super::network::MARK;
 use crate::portal::{PortalConfig, PortalEvent, PortalProbe, PortalWatch, SystemConnector};
 
 /// Looks, and watches what it has found.
-#[derive(Default)]
 pub(super) struct Portals {
+    /// One for all looks: those that end leave look-ups behind, which a bound has to count.
+    connector: SystemConnector,
     task: Option<Task>,
 }
 
@@ -27,11 +28,18 @@ impl Drop for Task {
     }
 }
 
+impl Default for Portals {
+    fn default() -> Self {
+        Self { connector: SystemConnector::new(MARK), task: None }
+    }
+}
+
 impl Portals {
     /// Looks, in place of what is under way.
     pub(super) fn look(&mut self, config: PortalConfig) {
         let (sink, reports) = mpsc::channel(1);
-        let handle = tokio::spawn(look_and_watch(config, sink));
+        let probe = PortalProbe::new(config, self.connector.clone());
+        let handle = tokio::spawn(look_and_watch(probe, sink));
         self.task = Some(Task { reports, handle });
     }
 
@@ -52,8 +60,8 @@ impl Portals {
     }
 }
 
-async fn look_and_watch(config: PortalConfig, sink: mpsc::Sender<PortalReport>) {
-    let probe = Arc::new(PortalProbe::new(config, SystemConnector::new(MARK)));
+async fn look_and_watch(probe: PortalProbe<SystemConnector>, sink: mpsc::Sender<PortalReport>) {
+    let probe = Arc::new(probe);
     let found = probe.probe().await;
     let portal = found.verdict == PortalVerdict::Portal;
     let mut watch = portal.then(|| PortalWatch::start(probe, &found));

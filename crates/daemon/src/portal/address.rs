@@ -41,6 +41,14 @@ pub(super) fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// Whether an address means something on one link only (RFC 3927, RFC 4291 §2.5.6).
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// The first few addresses that may be asked, families in turn beginning with that of the first.
 pub(super) fn candidates(addresses: &[IpAddr], never: &[IpAddr]) -> Vec<IpAddr> {
     let mut usable: Vec<IpAddr> = Vec::new();
@@ -144,6 +152,16 @@ mod tests {
         }
         for allowed in ["192.0.2.1", "10.0.0.1", "100.64.0.1", "169.254.1.1", "2001:db8::1", "fd00::1"] {
             assert!(may_be_asked(ip(allowed), &[]), "{allowed}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_link_are_known_however_they_are_written() {
+        for local in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "febf::1"] {
+            assert!(is_link_local(ip(local)), "{local}");
+        }
+        for other in ["169.253.0.1", "10.0.0.1", "fec0::1", "fd00::1"] {
+            assert!(!is_link_local(ip(other)), "{other}");
         }
     }
 

@@ -49,7 +49,8 @@ pub enum NameError {
 /// Look-ups at a time: those of one probe. One can't be ended, only no longer awaited.
 const LOOKUPS: usize = 4;
 
-/// This machine.
+/// This machine. Clones share the bound on look-ups.
+#[derive(Clone)]
 pub struct SystemConnector {
     mark: u32,
     hints: HintsSystem,
@@ -110,6 +111,18 @@ fn why(error: &io::Error) -> NameError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn look_ups_that_never_end_keep_those_of_a_later_look_waiting_too() {
+        let connector = SystemConnector::new(0);
+        let under_way = connector.threads.try_acquire_many(LOOKUPS.try_into().unwrap()).unwrap();
+        let later = connector.clone();
+        let name = "localhost".parse().unwrap();
+        let mut asked = std::pin::pin!(later.resolve(&name));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut asked).await.is_err());
+        drop(under_way);
+        assert!(asked.await.is_ok());
+    }
 
     #[tokio::test]
     async fn the_name_of_this_machine_resolves_and_one_that_can_not_be_does_not() {

@@ -1,9 +1,10 @@
-//! Networks of straw for tests: real TCP servers on this machine that stand in for hosts anywhere.
+//! Networks of straw for tests: hosts anywhere, in memory, so that nothing takes time but what is waited for on purpose.
+//! Tests run with the clock stopped between timers.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use evenkeel_platform::network_hints::{Connectivity, ConnectivityCheck, NetworkHints};
 use evenkeel_profile::{Host, ProbeAnswer, ProbePage};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
 
 use super::{Connector, NameError, PortalConfig};
 
@@ -22,10 +23,10 @@ pub(super) const CHECK: &str = "198.51.100.81";
 pub(super) const API: &str = "10.0.0.1";
 
 /// What somebody at an address does.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum There {
-    /// A server on this machine.
-    Server(SocketAddr),
+    /// A server that takes connections here.
+    Server(mpsc::UnboundedSender<DuplexStream>),
     Refuses,
     Silent,
 }
@@ -36,6 +37,7 @@ pub(super) struct Network {
     names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Mutex<BTreeMap<SocketAddr, There>>,
     hints: NetworkHints,
+    hints_after: Duration,
     roots: Vec<Vec<u8>>,
     pub(super) connections: AtomicUsize,
     pub(super) asked: Mutex<Vec<SocketAddr>>,
@@ -82,6 +84,12 @@ impl Network {
         self
     }
 
+    /// The system says what the network has said only after this time.
+    pub(super) fn hints_after(mut self, after: Duration) -> Self {
+        self.hints_after = after;
+        self
+    }
+
     pub(super) fn check(mut self, connectivity: Connectivity) -> Self {
         self.hints.check = Some(ConnectivityCheck {
             uri: "http://check.example.net/".to_owned(),
@@ -93,14 +101,18 @@ impl Network {
 }
 
 impl Connector for Arc<Network> {
-    type Stream = TcpStream;
+    type Stream = DuplexStream;
 
-    async fn connect(&self, remote: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    async fn connect(&self, remote: SocketAddr, timeout: Duration) -> io::Result<DuplexStream> {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.asked.lock().unwrap().push(remote);
-        let there = self.hosts.lock().unwrap().get(&remote).copied().unwrap_or(There::Silent);
+        let there = self.hosts.lock().unwrap().get(&remote).cloned().unwrap_or(There::Silent);
         match there {
-            There::Server(local) => TcpStream::connect(local).await,
+            There::Server(server) => {
+                let (ours, theirs) = duplex(BUFFER);
+                server.send(theirs).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+                Ok(ours)
+            }
             There::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
             There::Silent => match tokio::time::timeout(timeout, pending()).await {
                 Ok(never) => never,
@@ -114,6 +126,7 @@ impl Connector for Arc<Network> {
     }
 
     async fn hints(&self) -> NetworkHints {
+        tokio::time::sleep(self.hints_after).await;
         self.hints.clone()
     }
 
@@ -122,15 +135,23 @@ impl Connector for Arc<Network> {
     }
 }
 
+/// Bytes that are under way in one direction.
+const BUFFER: usize = 1 << 16;
+
+/// Somebody who listens, and whom to connect to.
+pub(super) fn listen() -> (mpsc::UnboundedReceiver<DuplexStream>, There) {
+    let (sender, listener) = mpsc::unbounded_channel();
+    (listener, There::Server(sender))
+}
+
 /// A server that does `serve` with each connection after having read a request's head.
-pub(super) async fn server<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> There
+pub(super) fn server<F>(serve: impl Fn(DuplexStream) -> F + Send + 'static) -> There
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let local = listener.local_addr().unwrap();
+    let (mut listener, there) = listen();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        while let Some(mut stream) = listener.recv().await {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 match stream.read_u8().await {
@@ -141,20 +162,25 @@ where
             tokio::spawn(serve(stream));
         }
     });
-    There::Server(local)
+    there
 }
 
 /// A server that answers everything with `response` and hangs up.
-pub(super) async fn says(response: impl Into<Vec<u8>>) -> There {
+pub(super) fn says(response: impl Into<Vec<u8>>) -> There {
+    says_after(Duration::ZERO, response)
+}
+
+/// The same, after having thought about it.
+pub(super) fn says_after(delay: Duration, response: impl Into<Vec<u8>>) -> There {
     let response: Arc<[u8]> = response.into().into();
     server(move |mut stream| {
         let response = Arc::clone(&response);
         async move {
+            tokio::time::sleep(delay).await;
             // A client that has seen enough may be gone.
             let _ = stream.write_all(&response).await;
         }
     })
-    .await
 }
 
 pub(super) fn redirect(location: &str) -> String {

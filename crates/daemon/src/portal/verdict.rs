@@ -83,15 +83,19 @@ pub(super) fn judge(evidence: &[PortalEvidence]) -> (PortalVerdict, Option<WebUr
     }
 }
 
+/// Where the portal's API says that its page is.
+pub(super) fn named_by_api(evidence: &[PortalEvidence]) -> Option<&WebUrl> {
+    evidence.iter().find_map(|one| {
+        let PortalEvidence::Api { outcome, .. } = one else { return None };
+        let ApiOutcome::Answered { captive: true, user_portal_url, .. } = outcome else { return None };
+        user_portal_url.as_ref()
+    })
+}
+
 /// Where the portal's page is: as its API says, which is authenticated; as it redirects; else at the page that it
 /// answers in somebody's name, which a browser that asks for it gets to see too.
 fn login_page(evidence: &[PortalEvidence], hijacked: bool) -> Option<WebUrl> {
-    let named = evidence.iter().find_map(|one| {
-        let PortalEvidence::Api { outcome, .. } = one else { return None };
-        let ApiOutcome::Answered { captive: true, user_portal_url, .. } = outcome else { return None };
-        user_portal_url.clone()
-    });
-    named.or_else(|| {
+    named_by_api(evidence).cloned().or_else(|| {
         let mut answers: Vec<((Weight, bool), &WebUrl, &HttpOutcome)> = Vec::new();
         for one in evidence {
             if let PortalEvidence::Http { page, url, outcome, .. } = one {
