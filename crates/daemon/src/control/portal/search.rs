@@ -130,8 +130,10 @@ impl PortalSearch {
         }
     }
 
-    /// The machine is on another network, or may be: what was found on the last one is of no account any more.
+    /// The machine is on another network, or may be: what was found on the last one is of no account any more, and the wish
+    /// outlasts what fails before that network was looked at.
     pub(in crate::control) fn handle_network_change(&mut self) {
+        self.outlast(true);
         if matches!(self.phase, Phase::ExpectAnswer { .. }) {
             return;
         }

@@ -137,6 +137,28 @@ fn on_another_network_everything_begins_anew() {
 }
 
 #[test]
+fn another_network_is_looked_at_before_the_wish_ends() {
+    let now = Instant::now();
+    for paused in [false, true] {
+        let mut search = looking(now);
+        search.handle_report(&report(PortalVerdict::NoPortal), now);
+        assert_eq!(steps(&mut search), [Step::Forget, Step::Outlast(false)]);
+        if paused {
+            // The next attempt, which has not been silent for long.
+            search.observe(Standing::Pausing, now);
+            search.observe(Standing::Asking, now);
+        }
+        search.handle_network_change();
+        assert_eq!(steps(&mut search), [Step::Outlast(true)]);
+        // What fails at once is looked into.
+        search.observe(Standing::Pausing, now);
+        assert_eq!(steps(&mut search), [Step::Look]);
+        search.handle_report(&report(PortalVerdict::NoPortal), now);
+        assert_eq!(steps(&mut search), [Step::Forget, Step::Outlast(false)]);
+    }
+}
+
+#[test]
 fn a_portal_found_later_is_outlasted_too() {
     let now = Instant::now();
     let mut search = looking(now);
