@@ -158,14 +158,20 @@ fn route_plan(device: &str, inner: &InnerNetwork) -> RoutePlan {
 fn dns_plan(device: &str, inner: &InnerNetwork) -> Option<DnsPlan> {
     let (domains, odd): (Vec<_>, Vec<_>) = inner.domains.iter().cloned().partition(|name| is_domain(name));
     if !odd.is_empty() {
-        tracing::warn!(?odd, "the gateway named domains that are none; they are left out");
+        tracing::warn!(
+            ?odd,
+            asks_all = domains.is_empty(),
+            "the gateway named domains that are none; they are left out"
+        );
     }
     (!inner.dns.is_empty()).then(|| DnsPlan {
         interface: device.to_owned(),
         servers: inner.dns.clone(),
+        // Who sends everything through the tunnel, or was told of no domains, asks the tunnel's servers everything. What
+        // is no domain was not told: otherwise the servers would be asked nothing, and names inside the
+        // tunnel would resolve for nobody. It gives the gateway nothing that it would not get by naming none.
+        all: domains.is_empty() || inner.is_full_tunnel(),
         domains,
-        // Who sends everything through the tunnel, or was told of no domains, asks the tunnel's servers everything.
-        all: inner.domains.is_empty() || inner.is_full_tunnel(),
     })
 }
 
@@ -251,19 +257,31 @@ mod tests {
 
     #[test]
     fn one_odd_domain_of_the_gateways_does_not_cost_the_others() {
-        let inner = InnerNetwork {
+        let inner = split(&["*.corp.example", "lab.example"]);
+        let plan = dns_plan("tun0", &inner).unwrap();
+        assert_eq!((plan.domains, plan.all), (vec!["lab.example".to_owned()], false));
+    }
+
+    #[test]
+    fn a_gateway_that_names_only_odd_domains_has_its_servers_asked_as_if_it_named_none() {
+        for domains in [&[][..], &["*.corp.example"], &["*.corp.example", "two words"]] {
+            let plan = dns_plan("tun0", &split(domains)).unwrap();
+            assert_eq!((plan.domains, plan.all), (Vec::new(), true), "{domains:?}");
+        }
+    }
+
+    fn split(domains: &[&str]) -> InnerNetwork {
+        InnerNetwork {
             addresses: Vec::new(),
             remote: vec![("10.0.0.0".parse().unwrap(), 8)],
             dns: vec!["10.0.0.53".parse().unwrap()],
-            domains: vec!["*.corp.example".to_owned(), "lab.example".to_owned()],
+            domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
             gateways: vec!["192.0.2.1".parse().unwrap()],
             mtu: 1400,
             whole: 1400,
             mss_v4: 1360,
             mss_v6: 1340,
-        };
-        let plan = dns_plan("tun0", &inner).unwrap();
-        assert_eq!((plan.domains, plan.all), (vec!["lab.example".to_owned()], false));
+        }
     }
 
     #[tokio::test(start_paused = true)]
