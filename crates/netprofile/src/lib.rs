@@ -6,7 +6,6 @@
 //! - [`ladder`] says what to try in which order to reach the gateway, and what is blocked.
 //! - [`keepalive`] finds how seldom a NAT keepalive is enough.
 //! - [`memory`] remembers all of it for each network.
-//! - [`portal`] judges whether a captive portal stands in the way.
 //!
 //! Every algorithm takes `now` as an argument, says what to send (`poll_*`) and is told what happened (`handle_*`).
 //! [`defaults`] has each duration and budget with its reason.
@@ -19,5 +18,4 @@ pub mod ladder;
 pub mod memory;
 pub mod mtu;
 pub mod overhead;
-pub mod portal;
 pub mod time;

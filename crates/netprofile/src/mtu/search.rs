@@ -202,47 +202,12 @@ impl PmtuSearch {
         }
     }
 
-    /// The owner has evidence that large packets are lost, as from an inner TCP peer that repeats only large
-    /// segments. The size in use is probed at once. Where nothing answers probes, it is lowered by one step.
-    pub fn handle_large_loss(&mut self, now: Instant) {
-        if self.outcome == Outcome::Unanswered && self.round.is_none() {
-            if now >= self.alarm_from {
-                self.alarm_from = now + defaults::CONFIRM_EVERY;
-                self.size = self.smaller().unwrap_or(self.size);
-            }
-        } else {
-            self.confirm_soon(now);
-        }
-    }
-
     /// Packets that may be large are going in this direction: uplink, a large packet was sent; downlink, anything was
     /// sent that asks for data. From this on the size in use is confirmed each second, and within two round trips of
     /// the first packet after a pause.
     pub fn handle_traffic(&mut self, now: Instant) {
         if self.outcome != Outcome::Unanswered {
             self.confirm_soon(now);
-        }
-    }
-
-    /// A packet of `size` bytes is known to have crossed (downlink: it was received), which saves a probe.
-    pub fn handle_delivered(&mut self, size: u16, now: Instant) {
-        if self.grid.floor(size) >= self.size {
-            self.confirmed = now;
-            self.confirm_at = None;
-        }
-    }
-
-    /// The link has another MTU. A smaller one takes effect at once, a larger one is searched for.
-    pub fn handle_link_mtu(&mut self, link_mtu: u16, now: Instant) {
-        let ceiling = self.grid.ceiling(link_mtu);
-        let grew = ceiling > self.ceiling;
-        if ceiling == self.ceiling {
-            return;
-        }
-        self.ceiling = ceiling;
-        self.size = self.size.min(ceiling);
-        if grew || self.round.is_some() {
-            self.begin(Why::Start, now);
         }
     }
 
