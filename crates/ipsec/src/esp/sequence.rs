@@ -36,6 +36,7 @@ impl SendSequence {
     ///
     /// # Panics
     /// If `last` lies before what has been used, or beyond the end.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) const fn skip_to(&mut self, last: u64) {
         assert!(self.last <= last && last <= self.limit, "a sequence goes neither back nor beyond its end");
         self.last = last;
