@@ -296,9 +296,10 @@ impl Established {
     }
 
     /// The session ends by a failure of its own. The peer may hold SAs that we can't use, so it is told, without
-    /// waiting for its answer. One IKE SA can't be reached: that which a rekey has just created for the peer alone.
+    /// waiting for its answer. One IKE SA can't be reached: that which a rekey has just created for the peer alone. Nor is
+    /// a peer told that has yet to answer another request: it takes one at a time (RFC 7296 §2.3).
     fn part(&mut self, common: &mut Common, failure: &Failure) {
-        if !matches!(failure, Failure::LocalClose) {
+        if !matches!(failure, Failure::LocalClose) && self.current.is_idle() {
             self.current.parting_request(&mut common.out, &[Payload::Delete(Delete::Ike)]);
         }
     }

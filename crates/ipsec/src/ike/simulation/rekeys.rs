@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::ike::{Failure, Faults, Timers};
-use crate::wire::NotifyType;
+use crate::wire::{Envelope, NotifyType};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 fn timers(rekey: u64) -> Timers {
@@ -127,6 +129,50 @@ fn a_child_sa_that_the_gateway_lost_is_created_anew() {
     assert!(pair.client_events.iter().any(|event| event.contains("Lost")), "{:?}", pair.client_events);
     assert_eq!(pair.client_plane.installed, 2);
     assert_eq!(pair.client.children().count(), 1);
+}
+
+#[test]
+fn an_sa_that_ends_by_itself_sends_no_second_request_into_a_window_of_one() {
+    for busy in [true, false] {
+        let mut options = Options { timers: timers(20), ..Options::psk(54) };
+        (options.timers.ike_rekey, options.timers.dpd_after) = (None, None);
+        let mut pair = Pair::new(options);
+        pair.connect();
+        pair.responder.set_faults(Faults {
+            reject_child_rekey: Some(NotifyType::NoProposalChosen),
+            ..Faults::default()
+        });
+        // It lives for a minute more than until its rekey.
+        pair.run_for(Duration::from_secs(65));
+        assert!(pair.client_failure.is_none(), "{:?}", pair.client_failure);
+        let sent = Rc::new(RefCell::new(Vec::new()));
+        let (log, mut held) = (Rc::clone(&sent), busy);
+        pair.filter = Some(Box::new(move |to_responder, datagram| {
+            let header =
+                Envelope::parse(datagram.get(4..).unwrap_or_default()).map(|envelope| envelope.header);
+            if let Ok(header) = header
+                && to_responder
+                && !header.response
+            {
+                log.borrow_mut().push(header.message_id);
+            }
+            std::mem::replace(&mut held, busy)
+        }));
+        if busy {
+            let now = pair.now;
+            pair.client.probe(now);
+        }
+        pair.run_until(Duration::from_secs(30), |pair| pair.client_failure.is_some());
+        assert!(matches!(pair.client_failure, Some(Failure::RekeyRefused)), "{:?}", pair.client_failure);
+        pair.run_for(Duration::from_secs(1));
+        let mut sent = sent.borrow().clone();
+        sent.dedup();
+        if busy {
+            assert_eq!(sent.len(), 1, "the window is one: {sent:?}");
+        } else {
+            assert!(pair.responder_failure.is_some(), "the peer was not told");
+        }
+    }
 }
 
 #[test]
