@@ -16,6 +16,7 @@ use crate::wire::{
 };
 use std::collections::VecDeque;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// Where finished datagrams go, with the randomness that sealing needs.
 pub(super) struct Outbox {
@@ -70,8 +71,10 @@ pub(super) struct Outstanding {
     /// When it was sent first.
     pub sent_at: Instant,
     id: MessageId,
-    /// Bit-identical for every transmission (RFC 7296 §2.1).
+    /// Bit-identical for every transmission (RFC 7296 §2.1), unless a path needs smaller ones.
     messages: Vec<Vec<u8>>,
+    /// What they were made of.
+    content: Content,
     pacing: Pacing,
     next_at: Instant,
     aside: Option<Aside>,
@@ -82,6 +85,12 @@ struct Aside {
     path: Path,
     /// For the main path, should there be no answer along this one.
     fallback: Pacing,
+}
+
+/// Encoded payloads, and the type of the first.
+struct Content {
+    first: u8,
+    payloads: Zeroizing<Vec<u8>>,
 }
 
 struct Answered {
@@ -210,7 +219,9 @@ impl IkeSa {
         // 2^32 exchanges on one SA do not happen before its rekey; saturation then reuses no ID, because the
         // peer refuses it.
         self.next_request = id.next().unwrap_or(id);
-        let messages = self.seal(out, exchange, false, id, payloads);
+        let path = if let Task::CheckPath(path) = task { path } else { out.path };
+        let content = Content::of(payloads);
+        let messages = self.seal(out, path, (exchange, false, id), &content);
         let usual = Pacing::usual(timers, timers.retransmits_established);
         let (pacing, aside) = match task {
             Task::Auth => (Pacing::usual(timers, timers.retransmits_connecting), None),
@@ -227,6 +238,7 @@ impl IkeSa {
             sent_at: now,
             id,
             messages,
+            content,
             next_at: now + pacing.interval(),
             pacing,
             aside,
@@ -242,20 +254,32 @@ impl IkeSa {
 
     /// The main path has changed, or must not wait: sends the outstanding request along it at once, and soon again.
     pub(super) fn resume(&mut self, out: &mut Outbox, timers: &Timers, now: Instant) {
-        let Some(outstanding) = &mut self.outstanding else { return };
+        let Some(mut outstanding) = self.outstanding.take() else { return };
         outstanding.moved = true;
         outstanding.aside = None;
         outstanding.pacing = Pacing::after_move(timers);
         outstanding.next_at = now + outstanding.pacing.interval();
+        self.fit(&mut outstanding, out);
         outstanding.transmit(out);
+        self.outstanding = Some(outstanding);
+    }
+
+    /// Cuts a request anew that is too long for the main path, as when it was made for a stream. A receiver that has some
+    /// of the old fragments begins with the new ones, since there are more (RFC 7383 §2.5.2, §2.6).
+    fn fit(&mut self, outstanding: &mut Outstanding, out: &mut Outbox) {
+        let budget = out.path.message_budget(out.fragment_size);
+        if self.fragmentation && outstanding.messages.iter().any(|message| message.len() > budget) {
+            let Outstanding { exchange, id, ref content, .. } = *outstanding;
+            outstanding.messages = self.seal(out, out.path, (exchange, false, id), content);
+        }
     }
 
     /// Sends a request whose response nobody will wait for, because the SA ends with it.
     pub(super) fn parting_request(&mut self, out: &mut Outbox, payloads: &[Payload]) {
         let id = self.next_request;
         self.next_request = id.next().unwrap_or(id);
-        let messages = self.seal(out, Exchange::Informational, false, id, payloads);
         let path = out.path;
+        let messages = self.seal(out, path, (Exchange::Informational, false, id), &Content::of(payloads));
         out.queue.extend(messages.iter().map(|message| path.frame(message)));
     }
 
@@ -269,7 +293,7 @@ impl IkeSa {
         id: MessageId,
         payloads: &[Payload],
     ) {
-        let messages = self.seal(out, exchange, true, id, payloads);
+        let messages = self.seal(out, path, (exchange, true, id), &Content::of(payloads));
         out.queue.extend(messages.iter().map(|message| path.frame(message)));
         self.answered = Some(Answered { id, messages });
         if let Some(next) = id.next() {
@@ -347,6 +371,7 @@ impl IkeSa {
         let wait = match outstanding.pacing.retransmit() {
             Some(wait) => wait,
             None => {
+                // What tests a path is shorter than any datagram.
                 let Some(aside) = outstanding.aside.take() else { return Retransmission::GaveUp };
                 outstanding.moved = true;
                 outstanding.pacing = aside.fallback;
@@ -358,13 +383,13 @@ impl IkeSa {
         Retransmission::Sent
     }
 
+    /// The messages that carry `content` along `path`: one, or as many fragments as its datagrams need (RFC 7383).
     fn seal(
         &mut self,
         out: &mut Outbox,
-        exchange: Exchange,
-        response: bool,
-        message_id: MessageId,
-        payloads: &[Payload],
+        path: Path,
+        (exchange, response, message_id): (Exchange, bool, MessageId),
+        content: &Content,
     ) -> Vec<Vec<u8>> {
         let header = Header {
             spi_i: self.spi_i,
@@ -374,13 +399,13 @@ impl IkeSa {
             response,
             message_id,
         };
-        let (first, content) = encode_payloads(payloads);
-        let budget = out.path.message_budget(out.fragment_size);
+        let (first, content) = (content.first, &content.payloads);
+        let budget = path.message_budget(out.fragment_size);
         let tx = &mut self.keys.tx;
         let sealed_len = tx.sealed_len(content.len());
         let prefix = encode_sk_prefix(&header, first, sealed_len);
         if !self.fragmentation || prefix.len() + sealed_len <= budget {
-            return sealed(tx.seal(&prefix, &content, &mut out.rng));
+            return sealed(tx.seal(&prefix, content, &mut out.rng));
         }
         // The SKF header is four octets longer than the SK header.
         let chunk = tx.plain_capacity(budget.saturating_sub(prefix.len() + 4)).max(64);
@@ -395,6 +420,13 @@ impl IkeSa {
             })
             .flat_map(sealed)
             .collect()
+    }
+}
+
+impl Content {
+    fn of(payloads: &[Payload]) -> Self {
+        let (first, payloads) = encode_payloads(payloads);
+        Self { first, payloads: Zeroizing::new(payloads) }
     }
 }
 

@@ -373,6 +373,84 @@ fn refusals_are_told_apart_and_the_responder_stays() {
     }
 }
 
+const SMALL: usize = 300;
+
+/// The client's path to the responder over TCP.
+fn stream_from(local: &str) -> Path {
+    Path { framing: Framing::Stream, ..path_from(local) }
+}
+
+/// What a request and its answer carry when both are longer than `SMALL`.
+fn long_request() -> Vec<Payload> {
+    let cookie = status(NotifyType::Cookie2, vec![9; 64]);
+    let natd = [NotifyType::NatDetectionSourceIp, NotifyType::NatDetectionDestinationIp];
+    let natd = natd.into_iter().map(|kind| status(kind, vec![0; 20]));
+    let filling = status(NotifyType::Other(40_960), vec![0; 2 * SMALL]);
+    natd.chain([cookie, filling]).collect()
+}
+
+#[test]
+fn a_message_is_cut_for_the_path_that_it_leaves_along() {
+    // So small that the answer needs fragments over UDP.
+    let datagram = 180;
+    let mut pair = connected(Options { fragment_size: datagram, ..Options::psk(14) });
+    let now = pair.now;
+    for (main, aside) in [(path_from(HOME), stream_from(HOME)), (stream_from(HOME), path_from(HOME))] {
+        pair.client.migrate(main, now).expect("agreed");
+        pair.run_for(Duration::from_secs(1));
+        // A request along another path than the main one, as a test of it.
+        pair.held = [true, false];
+        let now = pair.now;
+        let (state, common) = state(&mut pair.client);
+        common.out.path = aside;
+        let request = &long_request()[..3];
+        state.current.request(
+            &mut common.out,
+            Exchange::Informational,
+            request,
+            Task::Dpd,
+            &common.timers,
+            now,
+        );
+        common.out.path = main;
+        pair.run_for(Duration::from_millis(100));
+        let answers: Vec<usize> = pair.waiting.iter().map(|flight| flight.payload.len()).collect();
+        assert!(pair.waiting.iter().all(|flight| flight.path.framing == aside.framing));
+        match aside.framing {
+            Framing::Stream => assert_eq!(answers.len(), 1, "fragments in a stream"),
+            Framing::Bare | Framing::NonEspMarker => {
+                assert!(answers.len() > 1 && answers.iter().all(|len| len + 28 <= datagram), "{answers:?}");
+            }
+        }
+        pair.release();
+        pair.run_for(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_request_that_moves_from_a_stream_to_udp_is_cut_for_udp() {
+    let mut pair = connected(Options { fragment_size: SMALL, ..Options::psk(15) });
+    let now = pair.now;
+    pair.client.migrate(stream_from(HOME), now).expect("agreed");
+    pair.run_for(Duration::from_secs(1));
+    pair.held = [false, true];
+    let now = pair.now;
+    ask(&mut pair.client, &long_request(), now);
+    pair.run_for(Duration::from_millis(10));
+    assert_eq!(pair.waiting.len(), 1, "fragments in a stream");
+    // The stream is lost with what was in it.
+    pair.waiting.clear();
+    let now = pair.now;
+    pair.client.migrate(path_from(CAFE), now).expect("agreed");
+    pair.run_for(Duration::from_millis(1));
+    let lengths: Vec<usize> = pair.waiting.iter().map(|flight| flight.payload.len()).collect();
+    assert!(lengths.len() > 1 && lengths.iter().all(|len| len + 28 <= SMALL), "{lengths:?}");
+    pair.release();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(told(&pair, &migrated_to(CAFE)), 1, "the request was not answered");
+    check_at(&mut pair, CAFE, "moved");
+}
+
 #[test]
 fn a_changed_cookie2_ends_the_session() {
     let mut pair = connected(Options::psk(9));
