@@ -413,8 +413,10 @@ impl Established {
             let by = self.peer.reauthenticate_by.unwrap_or(now);
             common.events.push_back(Event::ReauthenticationDue { by });
         }
-        let checks_mapping = self.mapping.check_at.take_if(|at| *at <= now).is_some();
-        if checks_mapping || self.dpd_at(common).is_some_and(|at| at <= now) {
+        if self.mapping.check_at.take_if(|at| *at <= now).is_some() {
+            self.look_at_mapping(now);
+        }
+        if self.dpd_at(common).is_some_and(|at| at <= now) {
             self.intend(Intent::Dpd);
         }
         Ok(Phase::Established(self))

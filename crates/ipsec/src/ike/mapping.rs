@@ -52,7 +52,8 @@ impl Established {
         self.leads_mobike(common) && self.peer.nat.local
     }
 
-    /// Looks at the mapping soon: hashes are not comparable across IKE SAs, so each needs one to start from.
+    /// Looks at the mapping soon: hashes are not comparable across IKE SAs, so each needs one to start from. The first has
+    /// what was seen of it when it was made; after that, see [`on_dpd_response`](Self::on_dpd_response).
     pub(super) fn schedule_mapping_check(&mut self, common: &Common, now: Instant) {
         if self.watches_mapping(common) && common.timers.dpd_after.is_some() {
             self.mapping.check_at = Some(now + defaults::MAPPING_CHECK_AFTER);
@@ -84,27 +85,53 @@ impl Established {
             return;
         }
         let Some(seen) = self.mapping_in(carrier, payloads) else { return };
-        match self.mapping.recorded.and_then(|recorded| recorded.is_same_as(&seen)) {
-            None => self.mapping.recorded = Some(seen),
+        let Some(recorded) = self.mapping.recorded else {
+            self.mapping.recorded = Some(seen);
+            return;
+        };
+        match recorded.is_same_as(&seen) {
             Some(true) => {}
             Some(false) => {
                 common.events.push_back(Event::MappingChanged);
-                // A NAT that changes its mind with each packet must not make us send without end.
-                match self.mapping.update_after.filter(|after| now < *after) {
-                    Some(after) => self.mapping.check_at = Some(after),
-                    None => {
-                        self.mapping.update_after = Some(now + defaults::MAPPING_UPDATE_GAP);
-                        self.intend_update();
-                    }
-                }
+                self.update_mapping(now);
+            }
+            // The mapping may have been lost around the rekey, and then the peer would never be told: what it took down is
+            // not comparable with what it sees. An update costs no more than the look, and its answer is what holds.
+            None => self.update_mapping(now),
+        }
+    }
+
+    /// Has the peer take down our address anew. A NAT that changes its mind with each packet must not make us send without
+    /// end.
+    fn update_mapping(&mut self, now: Instant) {
+        match self.mapping.update_after.filter(|after| now < *after) {
+            Some(after) => self.mapping.check_at = Some(after),
+            None => {
+                self.mapping.update_after = Some(now + defaults::MAPPING_UPDATE_GAP);
+                self.intend_update();
             }
         }
     }
 
-    /// The peer has taken down our address anew.
+    /// Whether the peer has not taken down our address since an IKE SA was replaced: to ask what it sees tells nothing.
+    pub(super) fn is_mapping_of_another_sa(&self) -> bool {
+        let current = (self.current.spi_i, self.current.spi_r);
+        self.mapping.recorded.is_some_and(|recorded| (recorded.spi_i, recorded.spi_r) != current)
+    }
+
+    /// Looks at the mapping, which is due.
+    pub(super) fn look_at_mapping(&mut self, now: Instant) {
+        if self.is_mapping_of_another_sa() {
+            self.update_mapping(now);
+        } else {
+            self.intend(Intent::Dpd);
+        }
+    }
+
+    /// The peer has taken down our address anew. One that does not say what it saw is asked by the next DPD.
     pub(super) fn on_mapping_recorded(&mut self, carrier: IkeSpi, payloads: &Payloads) {
-        if let Some(seen) = self.mapping_in(carrier, payloads) {
-            self.mapping.recorded = Some(seen);
+        if self.current.own_spi() == carrier {
+            self.mapping.recorded = self.mapping_in(carrier, payloads);
         }
     }
 
