@@ -1,7 +1,8 @@
 //! One VPN connection, without sockets, clocks or randomness of its own.
 //!
 //! A [`Tunnel`] turns one person's wish ("be connected") into fact and keeps it so: it asks for the gateway's
-//! addresses, races the ways to them, keeps the [`ike::Session`](evenkeel_ipsec::ike::Session) that is answered, asks for the network to be configured once a CHILD SA can carry packets, replaces the session before the gateway's
+//! addresses, races the ways to them, keeps the [`ike::Session`](evenkeel_ipsec::ike::Session) that is answered, asks for
+//! the network to be configured once a CHILD SA can carry packets, replaces the session before the gateway's
 //! lifetime for it ends (RFC 4478), reconnects when the gateway dies or forgets us, and on the way down has the
 //! network restored before it says that it is off.
 //!

@@ -360,7 +360,7 @@ impl Established {
                 self.intents.remove(index);
                 continue;
             };
-            // A rekey of the IKE SA waits for the peer's own, of which we hold a candidate.
+            // The window is one (RFC 7296 §2.3).
             if !carrier.is_idle() || intent == Intent::UpdateAddresses && self.is_updating() {
                 index += 1;
                 continue;

@@ -10,7 +10,8 @@
 //! | `init.rs` | IKE_SA_INIT as the initiator: COOKIE, INVALID_KE_PAYLOAD, NAT detection |
 //! | `auth.rs` | IKE_AUTH as the initiator: PSK, certificates, EAP |
 //! | `sa.rs` | one IKE SA as a channel: keys, message IDs, window, retransmission, fragments |
-//! | `child.rs`, `rekey.rs`, `inform.rs` | CREATE_CHILD_SA and INFORMATIONAL, with their collisions |
+//! | `child.rs`, `child_request.rs`, `child_response.rs` | CHILD SAs: creating and rekeying them, with the collisions |
+//! | `ike_rekey.rs`, `inform.rs` | rekeying the IKE SA; DPD and DELETE |
 //! | `mobike.rs` | MOBIKE: another path for the same SAs (RFC 4555) |
 //! | `mapping.rs` | what a NAT makes of our address, and tests of other paths (RFC 4555 §3.8, §3.10) |
 //! | `responder/` | the responder role (feature `responder`) |
