@@ -51,7 +51,7 @@ pub enum ProbeStyle {
 pub struct ProbeId {
     /// The search that asked.
     pub direction: Direction,
-    /// Counts up over the life of a search; fits an ICMP echo's sequence number for 65,536 probes.
+    /// Counts up over the life of a search, from [`Config::first_number`].
     pub number: u32,
 }
 
@@ -79,6 +79,9 @@ pub struct Config {
     pub link_mtu: u16,
     /// What this network carried the last time. In use from the first packet, and asked about in the first round.
     pub remembered: Option<u16>,
+    /// The number of its first probe: above all that were asked before, so that a late answer to one of those, which may
+    /// have crossed another path, is none to this search.
+    pub first_number: u32,
     /// A round trip that was measured already, as of the IKE exchanges.
     pub rtt: Option<Duration>,
 }

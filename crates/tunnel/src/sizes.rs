@@ -40,23 +40,25 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Begins to search, if there is somebody inside who can be asked: the first DNS server that the SA leads to.
+    /// Begins to search, if there is somebody inside who can be asked: the first DNS server that the SA leads to. Probes
+    /// are numbered from `first_number` on.
     pub(crate) fn start(
         assigned: &Configuration,
         child: &ChildSaInfo,
         path: &OpenedPath,
         profile: &NetworkProfile,
+        first_number: u32,
         now: Instant,
     ) -> Option<Self> {
         let (source, target) = inner_pair(assigned, child)?;
-        let encapsulation =
-            Encapsulation { family: Family::from(path.nat.remote.ip()), esp: shape_of(child.suite) };
+        let encapsulation = encapsulation(child, path);
         let config = |direction, style, remembered: Option<LearnedMtu>| Config {
             direction,
             style,
             encapsulation,
             link_mtu: path.path_mtu,
             remembered: remembered.map(|mtu| mtu.size),
+            first_number,
             rtt: None,
         };
         let style = if child.tfc_supported { ProbeStyle::Padded } else { ProbeStyle::Echo };
@@ -68,6 +70,12 @@ impl Sizes {
             downlink: PmtuSearch::new(config(Direction::Downlink, ProbeStyle::Echo, profile.downlink), now),
             uplink_answered: false,
         })
+    }
+
+    /// Whether it would be asked the same way on this CHILD SA and path.
+    pub(crate) fn are_of(&self, assigned: &Configuration, child: &ChildSaInfo, path: &OpenedPath) -> bool {
+        inner_pair(assigned, child) == Some((self.source, self.target))
+            && self.encapsulation == encapsulation(child, path)
     }
 
     fn both(&mut self) -> [&mut PmtuSearch; 2] {
@@ -125,6 +133,10 @@ impl Sizes {
         profile.uplink = LearnedMtu::of(&self.uplink, at).or(profile.uplink);
         profile.downlink = LearnedMtu::of(&self.downlink, at).or(profile.downlink);
     }
+}
+
+fn encapsulation(child: &ChildSaInfo, path: &OpenedPath) -> Encapsulation {
+    Encapsulation { family: Family::from(path.nat.remote.ip()), esp: shape_of(child.suite) }
 }
 
 /// One of our inner addresses, and who can be asked from there: the first DNS server that the SA leads to.

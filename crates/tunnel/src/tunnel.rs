@@ -66,6 +66,9 @@ pub struct Tunnel {
     esp_hopeless: bool,
     mapping: Option<MappingSearch>,
     sizes: Option<Sizes>,
+    /// The number of the next probe, and of the first one on the path in use. They only grow: an answer may come late.
+    next_probe: u32,
+    first_probe: u32,
     /// What a router has said of the path where nothing can be asked, and until when it is believed.
     narrowed: Option<(u16, Instant)>,
     /// The sizes that the system's network was last configured by.
@@ -124,6 +127,8 @@ impl Tunnel {
             esp_hopeless: false,
             mapping: None,
             sizes: None,
+            next_probe: 0,
+            first_probe: 0,
             narrowed: None,
             sizing: None,
             clock: (wall, now),

@@ -82,7 +82,7 @@ impl PmtuSearch {
             misses: BTreeMap::new(),
             lossy: false,
             open: BTreeMap::new(),
-            next_number: 0,
+            next_number: config.first_number,
             silent_rounds: 0,
             hint: remembered,
             fallback,

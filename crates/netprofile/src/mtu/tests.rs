@@ -35,6 +35,7 @@ impl Path {
             encapsulation: Encapsulation { family: Family::V4, esp: EspShape::AEAD },
             link_mtu: 1500,
             remembered: None,
+            first_number: 0,
             rtt: Some(RTT),
         };
         change(&mut config);
@@ -193,6 +194,18 @@ fn a_remembered_size_is_used_at_once_and_a_wrong_one_corrected() {
         path.run_for(RTT * 2);
         assert_eq!(path.search.size(), mtu);
     }
+}
+
+#[test]
+fn numbers_go_on_where_another_search_ended_and_its_answers_are_none() {
+    let mut path = Path::with(1300, |config| config.first_number = 70_000);
+    let probe = path.search.poll_probe(path.now).unwrap();
+    assert_eq!((probe.id.number, probe.size), (70_000, 1500));
+    for number in [0, 4464, 69_999] {
+        path.search.handle_reply(ProbeId { number, ..probe.id }, path.now);
+    }
+    path.settle();
+    assert_eq!(path.search.size(), 1300);
 }
 
 #[test]

@@ -69,8 +69,9 @@ impl Tunnel {
         let start = Instant::now();
         let search = |direction, style| {
             let Behaviour { encapsulation, link_mtu, remembered, rtt, .. } = path;
-            let rtt = Some(rtt);
-            PmtuSearch::new(Config { direction, style, encapsulation, link_mtu, remembered, rtt }, start)
+            let (first_number, rtt) = (0, Some(rtt));
+            let config = Config { direction, style, encapsulation, link_mtu, remembered, first_number, rtt };
+            PmtuSearch::new(config, start)
         };
         Self {
             path,

@@ -29,9 +29,6 @@ pub(crate) enum EspCheck {
     Trying { from: Instant, asked: u32, next: Instant },
 }
 
-/// Numbers of the questions that are asked in a stream: no search is under way there.
-const FIRST_NUMBER: u32 = 60_000;
-
 impl Tunnel {
     /// A path carries datagrams and somebody inside is being asked.
     pub(super) fn begin_esp_check(&mut self, now: Instant) {
@@ -51,7 +48,8 @@ impl Tunnel {
                 self.esp_check = EspCheck::Done;
                 self.observe_esp(&[(Transport::Udp4500, Seen::EspAnswered)], now);
             }
-            EspCheck::Trying { from, .. } if id.is_some_and(|id| id.number >= FIRST_NUMBER) => {
+            // No search is under way in a stream: it is one of these questions.
+            EspCheck::Trying { from, .. } if id.is_some() => {
                 let Some(way) = self.way else { return };
                 self.esp_check = EspCheck::Done;
                 let silent = Seen::EspSilent {
@@ -107,7 +105,7 @@ impl Tunnel {
                         asked: asked + 1,
                         next: now + defaults::ESP_QUESTION_INTERVAL,
                     };
-                    self.ask_in_stream(asked, now);
+                    self.ask_in_stream(now);
                 } else {
                     self.esp_gave_nothing(now);
                 }
@@ -125,11 +123,12 @@ impl Tunnel {
         }
     }
 
-    fn ask_in_stream(&mut self, asked: u32, now: Instant) {
+    fn ask_in_stream(&mut self, now: Instant) {
         let Some((source, target)) = self.phase.link().and_then(|link| link.inner_pair()) else {
             return self.esp_gave_nothing(now);
         };
-        let id = ProbeId { direction: Direction::Uplink, number: FIRST_NUMBER + asked };
+        let id = ProbeId { direction: Direction::Uplink, number: self.next_probe };
+        self.next_probe = self.next_probe.saturating_add(1);
         let probe = Probe { id, style: ProbeStyle::Echo, size: defaults::ESP_QUESTION_SIZE };
         self.events.push_back(Event::SendProbe(SizeProbe {
             source,

@@ -312,6 +312,7 @@ impl Tunnel {
         self.known.insert(0, way.gateway);
         self.note_good(way, now);
         self.cause = None;
+        self.narrowed = None;
         self.start_sizing(now);
         self.start_mapping(now);
         self.configure();

@@ -223,9 +223,7 @@ impl Tunnel {
             Phase::ExpectChild(_, link) => Phase::ExpectConfigured(link),
             other => other,
         };
-        if self.sizes.is_none() {
-            self.start_sizing(now);
-        }
+        self.keep_sizing(now);
         if self.mapping.is_none() {
             self.start_mapping(now);
         }

@@ -16,22 +16,36 @@ impl Tunnel {
     /// they need the CHILD SA alone.
     pub(super) fn start_sizing(&mut self, now: Instant) {
         let Some(link) = self.phase.link() else { return };
-        self.narrowed = None;
+        self.first_probe = self.next_probe;
         self.sizes = match link.path.nat.framing {
             Framing::Stream => None,
-            Framing::Bare | Framing::NonEspMarker => link
-                .sending_child()
-                .and_then(|child| Sizes::start(&link.assigned, child, &link.path, &self.profile, now)),
+            Framing::Bare | Framing::NonEspMarker => link.sending_child().and_then(|child| {
+                Sizes::start(&link.assigned, child, &link.path, &self.profile, self.next_probe, now)
+            }),
         };
         self.sizing = self.current_sizes();
         self.begin_esp_check(now);
     }
 
+    /// The session in use has a CHILD SA, maybe another than before. What is measured stays as long as it is asked the same
+    /// way: a successor may have another inner address, and another suite has other sizes.
+    pub(super) fn keep_sizing(&mut self, now: Instant) {
+        let Some(link) = self.phase.link() else { return };
+        let is_same = self.sizes.as_ref().is_some_and(|sizes| {
+            link.sending_child().is_some_and(|child| sizes.are_of(&link.assigned, child, &link.path))
+        });
+        if !is_same {
+            self.start_sizing(now);
+        }
+    }
+
     /// Sends what is to be asked, and has the system follow what was answered.
     pub(super) fn drive_sizing(&mut self, now: Instant) {
         if let Some(sizes) = &mut self.sizes {
-            let probes = std::iter::from_fn(|| sizes.poll_probe(now));
-            self.events.extend(probes.map(Event::SendProbe));
+            while let Some(probe) = sizes.poll_probe(now) {
+                self.next_probe = self.next_probe.max(probe.probe.id.number.saturating_add(1));
+                self.events.push_back(Event::SendProbe(probe));
+            }
         }
         let wanted = self.current_sizes();
         if wanted != self.sizing {
@@ -56,6 +70,10 @@ impl Tunnel {
     }
 
     pub(super) fn probe_answered(&mut self, id: ProbeId, now: Instant) {
+        // What was asked before may have crossed another path.
+        if id.number < self.first_probe {
+            return;
+        }
         let at = self.wall_at(now);
         if let Some(sizes) = &mut self.sizes {
             sizes.handle_reply(id, now);

@@ -185,6 +185,22 @@ fn where_nobody_answers_inside_and_streams_lead_nowhere_everything_stays_on_udp(
 }
 
 #[test]
+fn a_late_answer_from_the_network_before_does_not_vouch_for_esp_on_this_one() {
+    let mut world = World::new(with_streams());
+    world.connect();
+    world.run_for(2 * MINUTE);
+    let before = std::mem::take(&mut world.asked);
+    world.esp_in_udp_is_dropped = true;
+    world.attach(2, 2);
+    assert!(world.run_until(MINUTE, |world| !world.asked.is_empty()), "nobody is asked");
+    for late in before {
+        world.command(Command::ProbeAnswered(late.probe.id));
+    }
+    assert!(world.run_until(MINUTE, |world| world.tunnel.blockage() == Some(Blockage::EspBlocked)));
+    assert_eq!(transport(&world), Transport::Tcp4500);
+}
+
+#[test]
 fn an_office_that_answers_nothing_is_no_filter() {
     let mut world = World::new(with_streams());
     world.answers_probes = false;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::world::{Setup, World};
+use evenkeel_ipsec::ike::Faults;
 use evenkeel_netprofile::memory::{LearnedMtu, NetworkProfile};
 use evenkeel_netprofile::time::UnixSeconds;
 use evenkeel_tunnel::{Activity, Command};
@@ -163,4 +164,53 @@ fn a_size_that_changes_in_place_takes_nothing_from_what_is_reported() {
     // The system is about to follow; addresses and the like stay as they are.
     let reported = world.tunnel.inner_network().map(|inner| inner.addresses.clone());
     assert_eq!(reported, world.network.as_ref().map(|inner| inner.addresses.clone()));
+}
+
+#[test]
+fn a_late_answer_from_the_network_before_says_nothing_about_this_one() {
+    let mut world = settled((1500, 1500));
+    let before = std::mem::take(&mut world.asked);
+    world.path_mtu = (1300, 1300);
+    world.attach(2, 2);
+    assert!(world.run_until(MINUTE, |world| !world.asked.is_empty()), "nothing is measured");
+    for late in &before {
+        world.command(Command::ProbeAnswered(late.probe.id));
+    }
+    world.run_for(10 * ROUND_TRIP);
+    assert_eq!(sizes(&world).0, inner(1300));
+    let highest = before.iter().map(|asked| asked.probe.id.number).max().unwrap();
+    assert!(world.asked.iter().all(|asked| asked.probe.id.number > highest), "numbers are used again");
+}
+
+#[test]
+fn whoever_is_asked_is_asked_from_the_address_that_the_session_in_use_has() {
+    let mut world = World::new(Setup::default());
+    world.responder().set_faults(Faults { auth_lifetime: Some(10 * MINUTE), ..Faults::default() });
+    world.connect();
+    world.run_for(MINUTE);
+    let addresses = |world: &World| world.network.as_ref().unwrap().addresses.clone();
+    let first = addresses(&world);
+    assert!(world.run_until(10 * MINUTE, |world| addresses(world) != first), "the address is the same");
+    world.run_for(Duration::from_secs(2));
+    world.asked.clear();
+    world.activity.carried += 1;
+    world.tell_activity();
+    world.run_for(10 * ROUND_TRIP);
+    assert!(!world.asked.is_empty(), "nothing is confirmed");
+    let ours = addresses(&world)[0].0;
+    assert!(world.asked.iter().all(|asked| asked.source == ours), "{:?}, not from {ours}", world.asked[0]);
+}
+
+#[test]
+fn what_a_router_said_outlives_a_rekey() {
+    let mut world = World::new(Setup { names_server: false, ..Setup::default() });
+    world.connect();
+    world.command(Command::TooBig { mtu: 1124, quotes_our_packet: true });
+    world.run_for(ROUND_TRIP);
+    assert_eq!(sizes(&world).0, inner(1124));
+    let spi_in = *world.installed.keys().next().unwrap();
+    world.command(Command::SequenceLow { spi_in });
+    world.run_for(MINUTE);
+    assert!(!world.installed.contains_key(&spi_in), "not rekeyed");
+    assert_eq!(sizes(&world).0, inner(1124));
 }

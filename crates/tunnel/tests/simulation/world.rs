@@ -102,6 +102,8 @@ pub(crate) struct World {
     /// Whether the DNS server inside answers.
     pub(crate) answers_probes: bool,
     pub(crate) probes: u32,
+    /// Every probe, in order.
+    pub(crate) asked: Vec<SizeProbe>,
     echoes: BTreeMap<(Instant, u64), ProbeId>,
     /// Where the client is.
     network_id: NetworkId,
@@ -186,6 +188,7 @@ impl World {
             path_mtu: (1500, 1500),
             answers_probes: true,
             probes: 0,
+            asked: Vec::new(),
             echoes: BTreeMap::new(),
             network_id: NetworkId { inside: 1, outside: 9 },
             offline: false,
@@ -519,8 +522,9 @@ impl World {
                 self.in_stream = self.streams.contains(&path);
             }
             Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
-            Event::SendProbe(SizeProbe { probe, cut_to, .. }) => {
+            Event::SendProbe(asked @ SizeProbe { probe, cut_to, .. }) => {
                 self.probes += 1;
+                self.asked.push(asked);
                 // AES-GCM in UDP over IPv4 adds at least 62 bytes.
                 let request = cut_to.map_or(probe.size, |longest| longest + 62);
                 let fits = match (probe.id.direction, probe.style) {
