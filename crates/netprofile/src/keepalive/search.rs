@@ -103,6 +103,8 @@ impl LifetimeSearch {
         let upper = config.remembered.and_then(|known| known.upper).filter(|&upper| {
             upper >= defaults::SHORTEST_SILENCE && lower.is_none_or(|lower| lower.lower < upper)
         });
+        let known_ports = config.remembered.and_then(|known| known.ports);
+        let known_ports = known_ports.filter(|_| lower.is_some() || upper.is_some());
         let mut search = Self {
             config,
             stage: Stage::Hash,
@@ -118,7 +120,8 @@ impl LifetimeSearch {
             ceiling: None,
             lost: None,
             next_id: 0,
-            ports: config.remembered.and_then(|known| known.ports),
+            // Worth nothing without a lifetime that it was seen with.
+            ports: known_ports,
             quiet_from: now + defaults::IDLE_BEFORE_SEARCH,
             hash_failures: 0,
             inbound_failures: 0,
@@ -255,6 +258,11 @@ impl LifetimeSearch {
                 Shown::Unstable => self.hash_failures = self.hash_failures.saturating_add(1),
                 Shown::Same(silence) => {
                     self.hash_failures = 0;
+                    // What used to kill is survived. The NAT may have come to hand out the same port again, and until a
+                    // change is seen anew an equal hash proves nothing.
+                    if self.is_deadly(silence) {
+                        self.ports = None;
+                    }
                     self.hash.lives(silence);
                 }
                 Shown::Changed { asked, bound } => {
@@ -381,6 +389,13 @@ impl LifetimeSearch {
         let by_hash = self.hash.died.filter(|died| died.times > 0);
         let measured = [by_hash, self.hash.confirmed, self.inbound.confirmed];
         measured.into_iter().flatten().map(|died| died.bound).chain(self.suspected.first().copied()).min()
+    }
+
+    /// Whether so long a silence is known, or suspected, to kill a mapping.
+    fn is_deadly(&self, silence: Duration) -> bool {
+        let by_hash = self.hash.died.filter(|died| died.times > 0);
+        let measured = [by_hash, self.hash.confirmed].into_iter().flatten().map(|died| died.asked);
+        measured.chain(self.suspected.first().copied()).any(|deadly| deadly <= silence)
     }
 
     fn suspect(&mut self, silence: Duration) {

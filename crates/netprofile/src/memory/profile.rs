@@ -162,6 +162,8 @@ impl NetworkProfile {
     pub fn age(&mut self, now: UnixSeconds) {
         self.nat = self.nat.filter(|nat| nat.at.age(now) < defaults::OPEN_VERDICT_LIVES);
         self.lifetime = self.lifetime.and_then(|lifetime| lifetime.aged(now));
+        // Seen together, and not dated by itself.
+        self.ports = self.ports.filter(|_| self.lifetime.is_some());
         for mtu in [&mut self.uplink, &mut self.downlink] {
             *mtu = mtu.filter(|mtu| mtu.at.age(now) < defaults::MTU_LIVES);
         }
@@ -193,7 +195,8 @@ impl NetworkProfile {
             (shortest..=longest).contains(&lower)
                 && lifetime.upper_ms.is_none_or(|upper| u128::from(upper) >= lower)
         });
-        let sizes = defaults::SMALLEST_IPV4_PATH_MTU..=defaults::LARGEST_PATH_MTU;
+        // Down to the largest size that a suite produces below the smallest path: AES-CBC advances by 16 bytes.
+        let sizes = defaults::SMALLEST_IPV4_PATH_MTU - 15..=defaults::LARGEST_PATH_MTU;
         let mtu = [self.uplink, self.downlink].into_iter().flatten().all(|mtu| sizes.contains(&mtu.size));
         lifetime && mtu && self.connect_times.0.len() <= defaults::CONNECT_TIMES
     }
@@ -218,6 +221,13 @@ impl LearnedLifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mtu::{self, Direction, ProbeStyle};
+    use crate::overhead::{Encapsulation, EspShape, Family};
+
+    #[expect(clippy::disallowed_methods, reason = "a starting point for virtual time")]
+    fn start() -> std::time::Instant {
+        std::time::Instant::now()
+    }
 
     const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
     const DAY: u64 = 86_400;
@@ -253,6 +263,44 @@ mod tests {
         let mut profile = learned();
         profile.age(UnixSeconds(NOW.0 + 100 * DAY));
         assert_eq!(profile, NetworkProfile::default());
+    }
+
+    #[test]
+    fn how_ports_are_assigned_is_forgotten_with_the_lifetime_that_it_was_seen_with() {
+        let mut profile = NetworkProfile { ports: Some(PortAssignment::Changing), ..learned() };
+        profile.age(UnixSeconds(NOW.0 + 40 * DAY));
+        assert_eq!(profile.ports, Some(PortAssignment::Changing));
+        profile.age(UnixSeconds(NOW.0 + 100 * DAY));
+        assert_eq!(profile, NetworkProfile::default());
+    }
+
+    #[test]
+    fn every_size_that_a_search_can_settle_on_is_plausible() {
+        for family in [Family::V4, Family::V6] {
+            for esp in [EspShape::AEAD, EspShape::aes_cbc(12), EspShape::aes_cbc(16), EspShape::aes_cbc(32)] {
+                for link_mtu in [0, 576, 577, 1280, 1500, 9000] {
+                    let encapsulation = Encapsulation { family, esp };
+                    let (direction, style) = (Direction::Uplink, ProbeStyle::Padded);
+                    let config = mtu::Config {
+                        direction,
+                        style,
+                        encapsulation,
+                        link_mtu,
+                        remembered: Some(1),
+                        first_number: 0,
+                        rtt: None,
+                    };
+                    let size = PmtuSearch::new(config, start()).size();
+                    let uplink = Some(LearnedMtu { size, at: NOW });
+                    let profile = NetworkProfile { uplink, ..NetworkProfile::default() };
+                    assert!(profile.is_plausible(), "{size} bytes over {family:?} with {esp:?}");
+                }
+            }
+        }
+        for size in [0, 68, 560, 1501, u16::MAX] {
+            let uplink = Some(LearnedMtu { size, at: NOW });
+            assert!(!NetworkProfile { uplink, ..NetworkProfile::default() }.is_plausible(), "{size}");
+        }
     }
 
     #[test]

@@ -273,6 +273,27 @@ fn a_wrong_memory_is_corrected_within_one_step() {
 }
 
 #[test]
+fn a_nat_that_has_come_to_keep_its_ports_is_not_taken_for_one_that_forgets_nothing() {
+    for confidence in [Confidence::Low, Confidence::Medium] {
+        let remembered = Remembered {
+            lower: Some(Duration::from_secs(60)),
+            upper: Some(Duration::from_secs(75)),
+            method: Method::SecondSocket,
+            confidence,
+            ports: Some(PortAssignment::Changing),
+        };
+        let config = Config { remembered: Some(remembered), ..HASH_ALONE };
+        let nat = Behaviour::plain(120, Ports::Preserving);
+        let mut idle = Idle::new(&[nat], Surroundings::default(), config, 1);
+        idle.run_until(3 * defaults::RECHECK_AFTER, |idle| {
+            let learned = idle.search.learned();
+            assert!(learned.interval <= Duration::from_secs(60), "{learned:?}");
+        });
+        assert_eq!(idle.search.learned().ports, None);
+    }
+}
+
+#[test]
 fn a_short_lifetime_that_nothing_but_a_loss_has_shown_is_not_lost_again_on_the_next_visit() {
     let nats = [Behaviour::plain(10, Ports::Random)];
     let learned = learn(&nats, NOTHING).search.learned();
