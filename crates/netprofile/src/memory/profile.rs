@@ -128,19 +128,25 @@ impl ConnectTimes {
 }
 
 impl NetworkProfile {
-    /// Takes over what a lifetime search has proven.
-    pub fn learn_lifetime(&mut self, learned: &Learned, at: UnixSeconds) {
+    /// Takes over what a lifetime search has found by `now`. `proven` is [`Learned::proven_at`]: what the search only
+    /// remembers stays as old as it was.
+    pub fn learn_lifetime(&mut self, learned: &Learned, proven: Option<UnixSeconds>, now: UnixSeconds) {
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        self.ports = learned.ports.or(self.ports);
-        if let Some(method) = learned.method {
-            self.lifetime = Some(LearnedLifetime {
-                lower_ms: learned.lower.map(millis),
-                upper_ms: learned.upper.map(millis),
-                confidence: learned.confidence,
-                method,
-                at,
-            });
-        }
+        self.ports = learned.ports;
+        let Some(method) = learned.method else { return };
+        let (lower_ms, upper_ms) = (learned.lower.map(millis), learned.upper.map(millis));
+        // A loss proves nothing of what is survived, but it is news.
+        let remembered = self.lifetime.filter(|known| {
+            let is_same = (known.method, known.lower_ms) == (method, lower_ms);
+            is_same && (method != Method::Passive || known.upper_ms == upper_ms)
+        });
+        self.lifetime = Some(LearnedLifetime {
+            lower_ms,
+            upper_ms,
+            confidence: learned.confidence,
+            method,
+            at: proven.or(remembered.map(|known| known.at)).unwrap_or(now),
+        });
     }
 
     /// What a lifetime search starts from.
@@ -336,13 +342,43 @@ mod tests {
             ports: Some(PortAssignment::Changing),
             settled: true,
         };
-        profile.learn_lifetime(&found, NOW);
+        profile.learn_lifetime(&found, None, NOW);
         let remembered = profile.remembered_lifetime().unwrap();
         assert_eq!((remembered.lower, remembered.upper), (found.lower, found.upper));
         assert_eq!(remembered.ports, Some(PortAssignment::Changing));
         assert!(profile.is_plausible());
         (found.lower, found.method) = (None, None);
-        profile.learn_lifetime(&found, NOW);
+        profile.learn_lifetime(&found, None, NOW);
         assert_eq!(profile.remembered_lifetime(), Some(remembered), "an unproven interval replaces nothing");
+    }
+
+    #[test]
+    fn a_lifetime_is_as_old_as_its_proof() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let found = |lower, upper, method| Learned {
+            interval: Duration::from_secs(88),
+            lower,
+            upper,
+            confidence: Confidence::Medium,
+            method: Some(method),
+            proven_at: None,
+            ports: None,
+            settled: false,
+        };
+        let known = found(seconds(110), seconds(121), Method::InboundAfterSilence);
+        let day = |days: u64| UnixSeconds(NOW.0 + days * DAY);
+        let mut profile = learned();
+        let mut at = |found: &Learned, proven, now| {
+            profile.learn_lifetime(found, proven, now);
+            profile.lifetime.unwrap().at
+        };
+        assert_eq!(at(&known, None, day(5)), NOW, "remembered, and nothing more");
+        let narrower = Learned { upper: seconds(115), ..known };
+        assert_eq!(at(&narrower, None, day(6)), NOW, "what is survived was not tried again");
+        assert_eq!(at(&known, Some(day(7)), day(8)), day(7), "proven a day ago");
+        let lost = found(None, seconds(40), Method::Passive);
+        assert_eq!(at(&lost, None, day(9)), day(9), "lost");
+        assert_eq!(at(&lost, None, day(10)), day(9), "and not again");
+        assert_eq!(at(&Learned { upper: seconds(20), ..lost }, None, day(11)), day(11), "lost again");
     }
 }

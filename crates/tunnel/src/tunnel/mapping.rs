@@ -167,7 +167,6 @@ impl Tunnel {
 
     /// The gateway has answered along the second socket, if that is what `path` is.
     pub(super) fn spare_checked(&mut self, path: Path, seen: Option<Mapping>, now: Instant) {
-        let at = self.wall_at(now);
         let Some(mapping) = &mut self.mapping else { return };
         if mapping.spare.as_ref().and_then(|spare| spare.path) != Some(path) {
             return;
@@ -183,7 +182,15 @@ impl Tunnel {
                 mapping.search.handle_check(mapping.asked, Check::Seen(MappingHash(seen.hash)), now);
             }
         }
-        self.profile.learn_lifetime(&mapping.search.learned(), at);
+        self.learn_lifetime(now);
+    }
+
+    /// Takes down what the search has found.
+    fn learn_lifetime(&mut self, now: Instant) {
+        let Some(mapping) = &self.mapping else { return };
+        let learned = mapping.search.learned();
+        let proven = learned.proven_at.map(|at| self.wall_at(at));
+        self.profile.learn_lifetime(&learned, proven, self.wall_at(now));
     }
 
     pub(super) fn spare_unreachable(&mut self, path: Path, now: Instant) {
@@ -195,19 +202,18 @@ impl Tunnel {
 
     /// The gateway sees us come from elsewhere than before, although we have not moved.
     pub(super) fn mapping_changed(&mut self, now: Instant) {
-        let (at, idle) = (self.wall_at(now), self.keepalive.last_gap());
+        let idle = self.keepalive.last_gap();
         let Some(mapping) = &mut self.mapping else { return };
         tracing::warn!(?idle, "the NAT has forgotten us");
         mapping.search.handle_mapping_lost(idle, now);
-        self.profile.learn_lifetime(&mapping.search.learned(), at);
+        self.learn_lifetime(now);
     }
 
     /// Something came in after a silence: the mapping has outlived it.
     pub(super) fn inbound_after_silence(&mut self, silence: Duration, now: Instant) {
-        let at = self.wall_at(now);
         if let Some(mapping) = &mut self.mapping {
             mapping.search.handle_inbound_after_silence(silence, now);
-            self.profile.learn_lifetime(&mapping.search.learned(), at);
+            self.learn_lifetime(now);
         }
     }
 
