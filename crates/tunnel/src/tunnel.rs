@@ -193,6 +193,9 @@ impl Tunnel {
     pub fn handle_activity(&mut self, activity: Activity, now: Instant) {
         if let Some(at) = activity.sent {
             self.keepalive.sent(at.min(now));
+            if let Some(link) = self.phase.link_mut() {
+                link.session.handle_esp_sent(at.min(now));
+            }
         }
         if let (Some(at), Some(link)) = (activity.received, self.phase.link_mut()) {
             link.session.handle_esp_received(at.min(now));

@@ -48,6 +48,10 @@ pub const MAX_ADDITIONAL_ADDRESSES: usize = 16;
 /// ESP included, defers it.
 pub const DPD_AFTER: Duration = Duration::from_secs(30);
 
+/// ESP that leaves so soon after something came in answers that, and asks nothing: TCP delays an acknowledgement by at most
+/// half a second (RFC 1122 §4.2.3.2).
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Lifetime of an IKE SA before it is rekeyed; gateways commonly use four to eight hours.
 pub const IKE_REKEY: Duration = Duration::from_secs(4 * 3600);
 

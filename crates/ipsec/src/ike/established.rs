@@ -37,6 +37,10 @@ pub(super) struct Established {
     pub ike_rekey_at: Option<Instant>,
     pub closing: Option<Instant>,
     pub last_inbound: Instant,
+    /// When ESP was last sent, as far as the owner has told.
+    pub last_esp_sent: Option<Instant>,
+    /// When the owner last told what ESP has seen.
+    looked_at: Instant,
     pub mapping: MappingWatch,
     reauthenticate_at: Option<Instant>,
 }
@@ -78,6 +82,8 @@ impl Established {
             ike_rekey_at: None,
             closing: None,
             last_inbound: now,
+            last_esp_sent: None,
+            looked_at: now,
             mapping: MappingWatch::default(),
             reauthenticate_at: None,
         };
@@ -380,6 +386,7 @@ impl Established {
     }
 
     pub(super) fn handle_timeout(mut self: Box<Self>, common: &mut Common, now: Instant) -> Step {
+        self.looked_at = now;
         let mut given_up = Vec::new();
         for sa in self.all_mut() {
             if sa.handle_retransmit(&mut common.out, now) == Retransmission::GaveUp {
@@ -448,9 +455,23 @@ impl Established {
         Ok(())
     }
 
+    /// When the peer is to be asked for a sign of life, should nothing come in: the longer patience is for a peer that
+    /// nobody has asked anything.
     fn dpd_at(&self, common: &Common) -> Option<Instant> {
-        let idle = self.current.is_idle() && self.closing.is_none();
-        common.timers.dpd_after.filter(|_| idle).map(|after| self.last_inbound + after)
+        let free = self.current.is_idle() && self.closing.is_none();
+        let after = common.timers.dpd_after.filter(|_| free)?;
+        let answered = self.last_inbound + defaults::ANSWER_WITHIN;
+        let is_asked = self.last_esp_sent.is_some_and(|at| at > answered);
+        let patience = common.idle_dpd_after.filter(|_| !is_asked).map_or(after, |longer| longer.max(after));
+        Some(self.last_inbound + patience)
+    }
+
+    /// When the owner is to tell what ESP has seen, and the peer to be asked if it has seen nothing come in. As often with
+    /// the longer patience as without: that somebody has begun to send is told only then.
+    fn dpd_looks_at(&self, common: &Common) -> Option<Instant> {
+        let due = self.dpd_at(common)?;
+        let look = common.timers.dpd_after.map(|after| self.looked_at.max(self.last_inbound) + after);
+        Some(look.map_or(due, |look| look.min(due)))
     }
 
     pub(super) fn timeouts(&self, common: &Common, earliest: &mut Earliest) {
@@ -474,7 +495,7 @@ impl Established {
         }
         earliest.add(self.ike_rekey_at, WakeReason::IkeRekey);
         earliest.add(self.reauthenticate_at, WakeReason::Reauthentication);
-        earliest.add(self.dpd_at(common), WakeReason::Dpd);
+        earliest.add(self.dpd_looks_at(common), WakeReason::Dpd);
         earliest.add(self.mapping.check_at, WakeReason::Dpd);
         earliest.add(self.closing, WakeReason::Expiry);
     }

@@ -31,6 +31,8 @@ pub(super) struct Common {
     pub out: Outbox,
     pub events: VecDeque<Event>,
     pub timers: Timers,
+    /// The silence before a DPD request if no ESP was sent meanwhile, where that is longer than what the timers say.
+    pub idle_dpd_after: Option<Duration>,
     pub ike: IkeProposals,
     pub esp: EspProposals,
     wall: UnixTime,
@@ -73,6 +75,7 @@ impl Common {
             out: Outbox { rng: Rng::from_seed(seed), queue: VecDeque::new(), path, fragment_size },
             events: VecDeque::new(),
             timers,
+            idle_dpd_after: None,
             ike,
             esp,
             wall,
@@ -172,6 +175,13 @@ impl Session {
         }
     }
 
+    /// ESP was sent: a peer that nothing comes from after that is asked for a sign of life (RFC 7296 §2.4).
+    pub fn handle_esp_sent(&mut self, now: Instant) {
+        if let Phase::Established(state) = &mut self.phase {
+            state.last_esp_sent = state.last_esp_sent.max(Some(now));
+        }
+    }
+
     /// The outbound sequence numbers of this CHILD SA are nearly used up: replace it now (RFC 4303 §3.3.3).
     pub fn handle_sequence_low(&mut self, spi_in: EspSpi, now: Instant) {
         self.rekey_child(spi_in, now);
@@ -216,11 +226,10 @@ impl Session {
         self.pump(now);
     }
 
-    /// Changes the silence of the peer after which a DPD request is sent; nothing if DPD is off.
-    pub fn set_dpd_after(&mut self, after: Duration) {
-        if let Some(present) = &mut self.common.timers.dpd_after {
-            *present = after;
-        }
+    /// The silence after which a peer is asked for a sign of life that no ESP was sent to in the meantime, if that is to be
+    /// longer than `Timers::dpd_after`; nothing if DPD is off.
+    pub fn set_idle_dpd_after(&mut self, after: Option<Duration>) {
+        self.common.idle_dpd_after = after;
     }
 
     /// Asks the peer for a sign of life. Behind a NAT and with MOBIKE also for what it sees of our address:

@@ -104,12 +104,10 @@ impl Tunnel {
                 Action::ProbeInbound { .. } => {}
             }
         }
-        if self.mapping.is_some() {
-            let after = self.keepalive_after() + defaults::DPD_SLACK;
-            let configured = self.config.client.timers.dpd_after;
-            if let (Some(link), Some(configured)) = (self.phase.link_mut(), configured) {
-                link.session.set_dpd_after(configured.max(after));
-            }
+        // Only what keeps a mapping makes DPD needless, and only while nobody waits for an answer.
+        let after = self.mapping.is_some().then(|| self.keepalive_after() + defaults::DPD_SLACK);
+        if let Some(link) = self.phase.link_mut() {
+            link.session.set_idle_dpd_after(after);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::world::{Setup, World};
 use evenkeel_netprofile::keepalive::{Confidence, Method};
 use evenkeel_netprofile::memory::{LearnedLifetime, NetworkProfile};
 use evenkeel_netprofile::time::UnixSeconds;
+use evenkeel_tunnel::Activity;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -72,4 +73,68 @@ fn a_lifetime_that_shrinks_is_recovered_from_by_an_authenticated_packet() {
     world.gateway_does(|session, now| session.probe(now));
     world.run_for(Duration::from_secs(1));
     assert!(world.is_up());
+}
+
+const DAY: u64 = 86_400;
+
+/// On a network of which it is known that mappings outlive `lower`, for some days.
+fn known_to_outlive(lower: Duration) -> World {
+    let lifetime = LearnedLifetime {
+        lower_ms: Some(u32::try_from(lower.as_millis()).unwrap()),
+        upper_ms: None,
+        confidence: Confidence::Medium,
+        method: Method::SecondSocket,
+        at: UnixSeconds(crate::world::WALL.0 - 3 * DAY),
+    };
+    let profile = NetworkProfile { lifetime: Some(lifetime), ..NetworkProfile::default() };
+    let mut world = World::new(Setup { profile, ..Setup::default() });
+    world.connect();
+    world
+}
+
+/// DPD as configured by default, twice, since a look may have come a moment too early; and the repetitions of a request.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2 * 30 + 32);
+
+#[test]
+fn a_gateway_that_vanishes_while_somebody_sends_is_noticed_however_seldom_keepalives_are() {
+    for idle in [0, 25, 100] {
+        let mut world = known_to_outlive(Duration::from_secs(282));
+        assert!(world.tunnel.keepalive_interval().unwrap() > Duration::from_secs(220));
+        world.run_for(Duration::from_secs(20 + idle));
+        world.gateways.clear();
+        let gone = world.now;
+        while world.is_up() {
+            assert!(world.now - gone <= NOTICED_WITHIN, "idle for {idle} s before: not noticed");
+            let carried = world.activity.carried + 1;
+            world.activity = Activity { sent: Some(world.now), carried, ..world.activity };
+            world.run_for(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn patience_with_a_silent_gateway_does_not_outlive_the_network_that_it_was_learned_on() {
+    let mut world = known_to_outlive(Duration::from_secs(282));
+    world.run_for(Duration::from_secs(20));
+    world.behind_nat = false;
+    world.attach(2, 2);
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.tunnel.keepalive_interval(), None, "there is a NAT still");
+    world.gateways.clear();
+    let gone = world.now;
+    assert!(world.run_until(10 * MINUTE, |world| !world.is_up()));
+    assert!(world.now - gone <= NOTICED_WITHIN, "{:?}", world.now - gone);
+}
+
+#[test]
+fn a_lifetime_that_was_not_proven_anew_is_as_old_as_it_was() {
+    let mut world = known_to_outlive(Duration::from_secs(100));
+    let at = |world: &World| world.tunnel.network_profile().lifetime.unwrap().at.0;
+    let learned = at(&world);
+    // The second socket has been asked twice, and is silent for the length of what is remembered.
+    world.run_for(MINUTE);
+    assert!(world.open_paths() == 2 && world.is_up());
+    assert_eq!(at(&world), learned);
+    world.run_for(2 * MINUTE);
+    assert!(at(&world) > learned + 3 * DAY, "proven, and as old as before");
 }

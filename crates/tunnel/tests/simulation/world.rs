@@ -115,7 +115,7 @@ pub(crate) struct World {
     pub(crate) loss: u32,
     /// How long they take, each way.
     pub(crate) latency: Duration,
-    behind_nat: bool,
+    pub(crate) behind_nat: bool,
     rng: Rng,
     flights: BTreeMap<(Instant, u64), Flight>,
     sequence: u64,

@@ -249,6 +249,41 @@ fn dpd_finds_a_dead_gateway_and_esp_defers_it() {
 }
 
 #[test]
+fn a_longer_patience_is_for_a_gateway_that_nobody_has_asked_anything() {
+    let mut options = Options::psk(55);
+    options.timers.dpd_after = Some(Duration::from_secs(10));
+    let mut pair = Pair::new(options);
+    pair.connect();
+    pair.run_for(Duration::from_secs(6));
+    let patience = Duration::from_secs(200);
+    pair.client.set_idle_dpd_after(Some(patience));
+    // The last word is ours, as it is whenever something was acknowledged.
+    let heard = pair.now;
+    pair.client.handle_esp_received(heard);
+    pair.client.handle_esp_sent(heard + Duration::from_millis(500));
+    let before = pair.sent;
+    pair.run_for(Duration::from_secs(190));
+    assert_eq!(pair.sent, before, "an idle peer is asked");
+    let asked = |pair: &Pair| pair.sent > before;
+    assert!(pair.run_until(Duration::from_secs(20), asked));
+    assert_eq!(pair.now - heard, patience);
+    // Somebody asks something, which is told when the time to look has come.
+    pair.run_for(Duration::from_secs(25));
+    let before = pair.sent;
+    let (next, _) = pair.client.poll_timeout().expect("DPD");
+    assert!(next - pair.now <= Duration::from_secs(10), "nobody looks for {:?}", next - pair.now);
+    pair.client.handle_esp_sent(pair.now);
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.sent, before + 2, "a peer that does not answer is not asked for a sign of life");
+    // It has given one.
+    pair.run_for(Duration::from_secs(100));
+    assert_eq!(pair.sent, before + 2);
+    pair.client.set_idle_dpd_after(None);
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.sent, before + 4, "patience outlives its reason");
+}
+
+#[test]
 fn auth_lifetime_asks_for_reauthentication_in_time() {
     let mut pair = Pair::new(Options::psk(51));
     pair.responder.set_faults(Faults { auth_lifetime: Some(Duration::from_secs(100)), ..Faults::default() });
