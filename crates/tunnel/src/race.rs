@@ -70,7 +70,7 @@ pub(crate) enum Hold {
     Until(Instant),
     /// IKE_AUTH goes out on the NAT-traversal port, whatever that is worth.
     Released,
-    /// IKE_AUTH was answered.
+    /// IKE_AUTH was answered, by whoever has the keys of the IKE SA.
     Answered,
 }
 
@@ -245,7 +245,7 @@ impl Bare {
         matches!(self.hold, Hold::Until(_))
     }
 
-    /// Sees whether there is an answer, or whether the wait for a better one is over. Whether the latter.
+    /// Sees whether there is an answer to either request, or whether the wait for a better one is over. Whether the latter.
     pub(crate) fn advance(&mut self, now: Instant) -> bool {
         match self.hold {
             Hold::Unheard if self.link.heard_init() => {
@@ -255,6 +255,10 @@ impl Bare {
             Hold::Until(at) if at <= now => {
                 self.hold = Hold::Released;
                 true
+            }
+            Hold::Released if self.link.session.heard_auth() => {
+                self.hold = Hold::Answered;
+                false
             }
             Hold::Unheard | Hold::Until(_) | Hold::Released | Hold::Answered => false,
         }

@@ -150,7 +150,6 @@ impl Tunnel {
 
     /// An IKE message arrived, its non-ESP marker stripped.
     pub fn handle_datagram(&mut self, path: Path, message: &[u8], now: Instant) {
-        self.note_answer(path, message);
         // A session ignores what carries other SPIs than its own.
         for link in self.links_mut() {
             link.session.handle_datagram(path, message, now);

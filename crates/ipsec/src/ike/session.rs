@@ -322,6 +322,12 @@ impl Session {
         matches!(self.phase, Phase::ExpectInitResponse(_))
     }
 
+    /// Whether an IKE_AUTH request was answered under the keys of the IKE SA, and the session goes on.
+    #[must_use]
+    pub fn heard_auth(&self) -> bool {
+        matches!(self.phase, Phase::ExpectEapRequest(_) | Phase::ExpectEapAuth(_) | Phase::Established(_))
+    }
+
     /// Facts about the current IKE SA, once there is one.
     #[must_use]
     pub fn info(&self) -> Option<IkeSaInfo> {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use evenkeel_ipsec::ike::{Failure, Path};
-use evenkeel_ipsec::wire::{Envelope, Exchange, Id};
+use evenkeel_ipsec::ike::Failure;
+use evenkeel_ipsec::wire::Id;
 use evenkeel_netprofile::defaults::{FAMILY_STAGGER, REQUESTS_BEFORE_SILENCE, SILENCE};
 use evenkeel_netprofile::ladder::{Ladder, Ports, Seen, Transport, judge};
 use evenkeel_netprofile::overhead::Family;
@@ -154,18 +154,6 @@ impl Tunnel {
             Arc::make_mut(&mut client).addresses = inner.addresses.iter().map(|(ip, _)| *ip).collect();
         }
         Box::new(Link::connect(link, &client, id, path, self.rng.fork(), now))
-    }
-
-    /// An IKE_AUTH response on the NAT-traversal port: what began on UDP/500 has got through.
-    pub(super) fn note_answer(&mut self, path: Path, message: &[u8]) {
-        let Phase::Racing(race) = &mut self.phase else { return };
-        let bares = race.lanes.iter_mut().filter_map(|lane| lane.bare.as_mut());
-        let mut released = bares.filter(|bare| bare.hold == Hold::Released && bare.link.path.nat == path);
-        let Some(bare) = released.next() else { return };
-        let header = Envelope::parse(message).map(|envelope| envelope.header);
-        if header.is_ok_and(|header| header.response && header.exchange == Exchange::IkeAuth) {
-            bare.hold = Hold::Answered;
-        }
     }
 
     /// Starts what is due, lets go of answers that were held, and sees whether somebody has won or nobody can any more.

@@ -122,6 +122,28 @@ fn a_blocked_4500_without_a_way_round_is_told_from_a_gateway_that_is_down() {
 }
 
 #[test]
+fn a_forged_answer_on_4500_ends_no_race() {
+    let mut world = World::new(with_streams());
+    world.blocked_udp.insert(4500);
+    world.command(Command::Connect);
+    // UDP/500 has been answered, and IKE_AUTH gone where nothing passes.
+    assert!(world.run_until(MINUTE, |world| world.last_auth.is_some()));
+    let auth = world.last_auth.clone().unwrap();
+    // What anybody on the way can send: the header of an answer, with SPIs that were seen or made up.
+    for spis in [None, Some([0x55; 16])] {
+        let mut forged = auth.payload[4..].to_vec();
+        forged[19] |= 0x20;
+        if let Some(spis) = spis {
+            forged[..16].copy_from_slice(&spis);
+        }
+        let now = world.now;
+        world.tunnel.handle_datagram(auth.path, &forged, now);
+    }
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{:?}", world.state());
+    assert_eq!(transport(&world), Transport::Tcp4500);
+}
+
+#[test]
 fn a_dead_address_costs_a_quarter_of_a_second() {
     let addresses = vec![(gateway(1), false), (gateway(2), true)];
     let mut world = World::new(Setup { addresses, ..with_streams() });

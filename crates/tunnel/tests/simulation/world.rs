@@ -10,7 +10,7 @@ use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Rng, Secret, UnixTime};
 use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::ike::{
     ClientConfig, Framing, LocalAuth, Path, PeerAuth, PeerPolicy, Pool, Responder, ResponderAuth,
-    ResponderConfig, Session, SessionId, Timers,
+    ResponderConfig, Session, SessionId, Timers, Transmit,
 };
 use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, NON_ESP_MARKER, TrafficSelector};
 use evenkeel_netprofile::ladder::Transport;
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) statuses: Vec<Status>,
     pub(crate) keepalives: Vec<Instant>,
     pub(crate) datagrams_sent: u32,
+    /// The last IKE_AUTH request over UDP, whatever became of it.
+    pub(crate) last_auth: Option<Transmit>,
     /// The data plane.
     pub(crate) installed: BTreeMap<EspSpi, (InboundSa, OutboundSa)>,
     pub(crate) sending: Option<EspSpi>,
@@ -167,6 +169,7 @@ impl World {
             statuses: Vec::new(),
             keepalives: Vec::new(),
             datagrams_sent: 0,
+            last_auth: None,
             installed: BTreeMap::new(),
             sending: None,
             activity: Activity::default(),
@@ -445,12 +448,16 @@ impl World {
         if !over_udp && (self.streams_are_closed || self.streams_are_deaf) {
             return;
         }
+        let message = strip(path.framing, payload.clone());
+        let exchange = Envelope::parse(&message).ok().map(|envelope| envelope.header.exchange);
+        if over_udp && exchange == Some(Exchange::IkeAuth) {
+            self.last_auth = Some(Transmit { path, payload: payload.clone() });
+        }
         let blocked = if over_udp { &self.blocked_udp } else { &self.blocked };
         if blocked.contains(&path.remote.port()) {
             return;
         }
-        let message = strip(path.framing, payload.clone());
-        let init = Envelope::parse(&message).is_ok_and(|m| m.header.exchange == Exchange::IkeSaInit);
+        let init = exchange == Some(Exchange::IkeSaInit);
         if self.deaf_to_init_on_4500 && over_udp && path.remote.port() == 4500 && init {
             return;
         }
