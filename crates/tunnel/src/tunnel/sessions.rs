@@ -27,6 +27,16 @@ enum Role {
     Leaving(usize),
 }
 
+impl Role {
+    /// Whether traffic may move to its CHILD SAs. What one that leaves was still given is received on, and nothing more.
+    fn may_send(self) -> bool {
+        match self {
+            Self::InUse | Self::Lane(_) | Self::Successor => true,
+            Self::Leaving(_) => false,
+        }
+    }
+}
+
 /// Whether the gateway is still to be told that we leave.
 #[derive(Clone, Copy)]
 pub(super) enum Farewell {
@@ -60,7 +70,7 @@ impl Tunnel {
                 }
                 ike::Event::ChildInstalled(child) => self.child_installed(role, child, now),
                 ike::Event::ChildSendOn { spi_in } => {
-                    if let Some(link) = self.link_of(role) {
+                    if let Some(link) = self.link_of(role).filter(|_| role.may_send()) {
                         link.send_on(spi_in);
                         self.events.push_back(Event::SendOn { spi_in });
                     }
@@ -196,7 +206,8 @@ impl Tunnel {
         }
     }
 
-    fn child_installed(&mut self, role: Role, child: Box<ChildInstalled>, now: Instant) {
+    fn child_installed(&mut self, role: Role, mut child: Box<ChildInstalled>, now: Instant) {
+        child.send_now &= role.may_send();
         let Some(link) = self.link_of(role) else { return };
         link.installed(&child.info, child.send_now);
         let path = link.path_id;
@@ -250,9 +261,14 @@ impl Tunnel {
                 self.phase = Phase::ExpectConfigured(successor);
                 self.leave(*old, now);
             }
+            // The old one has lost its CHILD SA and waits for another.
+            Phase::ExpectChild(_, old) => {
+                self.phase = Phase::ExpectChild(Race::default(), successor);
+                self.leave(*old, now);
+            }
             other => {
                 self.phase = other;
-                self.leave(*successor, now);
+                return self.leave(*successor, now);
             }
         }
         // A session that was begun before the last move is still where that one was.

@@ -245,6 +245,33 @@ fn a_failing_reauthentication_is_tried_again_while_the_old_session_lives() {
 }
 
 #[test]
+fn a_successor_takes_over_from_a_session_that_has_just_lost_its_child_sa() {
+    for wait in 0..60 {
+        let mut world = World::new(Setup::default());
+        world.responder().set_faults(Faults { auth_lifetime: Some(10 * MINUTE), ..Faults::default() });
+        world.connect();
+        let first = world.tunnel.ike_sa().unwrap().spi_i;
+        assert!(world.run_until(10 * MINUTE, |world| world.half_open() == 1), "no successor");
+        world.run_for(Duration::from_millis(wait));
+        // The CHILD SA that is in use is deleted, and its successor is on its way.
+        world.gateway_does(|session, now| {
+            let spi = session.children().next().map(|child| child.spi_in);
+            if let Some(spi) = spi {
+                session.delete_child(spi, now);
+            }
+        });
+        world.run_for(MINUTE);
+        assert!(world.is_up() && world.sending.is_some(), "after {wait} ms");
+        assert_ne!(
+            world.tunnel.ike_sa().unwrap().spi_i,
+            first,
+            "after {wait} ms: the successor was sent away"
+        );
+        assert_eq!((world.installed.len(), world.session_ids().len()), (1, 1), "after {wait} ms");
+    }
+}
+
+#[test]
 fn a_wrong_psk_is_given_up_at_once_and_leaves_nothing() {
     let mut world = World::new(Setup { psk: "another psk", ..Setup::default() });
     world.command(Command::Connect);
