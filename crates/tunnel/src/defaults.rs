@@ -80,5 +80,8 @@ pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Pause before a re-authentication that failed is tried again, while the old session still lives.
 pub const REAUTHENTICATION_RETRY: Duration = Duration::from_secs(10);
 
+/// Addresses that a gateway names of itself and that are tried beside those that its name has: each may cost a second.
+pub const MAX_FURTHER_ADDRESSES: usize = 3;
+
 /// Addresses of one gateway that are tried; a name with more is a mistake or an attack.
 pub const MAX_ADDRESSES: usize = 16;

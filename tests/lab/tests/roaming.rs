@@ -177,6 +177,30 @@ fn a_download_survives_ipv4_to_ipv6_and_back() {
 }
 
 #[test]
+fn a_gateway_that_a_profile_names_by_its_ipv4_address_is_followed_to_its_ipv6_address() {
+    sandbox::run(|| {
+        let roaming = uplinks(&[
+            ("wifi", Nat::preserving(), Families::V4),
+            ("mobile", Nat::preserving(), Families::V6),
+        ])?;
+        // It says in IKE_AUTH that it has others (RFC 4555 §3.4).
+        let _charon = Charon::start(&roaming.gateway, psk_gateway())?;
+        roaming.plug("wifi")?;
+        let client = Client::with_profile(&roaming.client, &profile(GATEWAY_V4))?;
+        client.connect(Some(PSK))?;
+        let spi = client.status()?.ike_sa.context("an IKE SA")?.spi_i;
+        let download = Download::start(&roaming.client, SERVER_V4.into(), 4_000_000, 500_000)?;
+        download.wait_for(500_000, SOON)?;
+        roaming.unplug("wifi")?;
+        roaming.plug("mobile")?;
+        let status = goes_by(&client, roaming.uplink("mobile")?.address_v6())?;
+        ensure!(status.ike_sa.context("an IKE SA")?.spi_i == spi, "another IKE SA");
+        println!("the download's longest gap: {:?}", download.end()?.longest_gap());
+        client.disconnect()
+    });
+}
+
+#[test]
 fn without_mobike_a_second_session_takes_over() {
     sandbox::run(|| {
         let roaming =

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use crate::cause::PathError;
 use crate::defaults;
 use crate::event::{Event, OpenedPath, PathEvent};
 use crate::keepalive::Keepalive;
+use crate::link::Link;
 use crate::moving::{Motive, Moving, Plan};
 use crate::phase::{Phase, Reauthentication};
 use crate::way::{PathId, Way};
@@ -72,9 +74,10 @@ impl Tunnel {
     /// Every way that there is, the present one first: what works keeps working in most moves.
     fn ways(&self) -> VecDeque<Way> {
         let mut ways: VecDeque<Way> = self.way.into_iter().collect();
+        let gateways: Vec<IpAddr> = self.known.iter().copied().chain(self.further()).collect();
         let transports = [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied());
         for transport in transports {
-            for &gateway in &self.known {
+            for &gateway in &gateways {
                 let way = Way { gateway, transport };
                 if !ways.contains(&way) {
                     ways.push_back(way);
@@ -82,6 +85,19 @@ impl Tunnel {
             }
         }
         ways
+    }
+
+    /// Addresses that the gateway itself has named (RFC 4555 §3.4), of a family that its name has none of: those lead where
+    /// the others do not. Of the same family it may well name what is reached from inside only.
+    fn further(&self) -> impl Iterator<Item = IpAddr> {
+        let ike = self.phase.link().and_then(Link::ike_sa);
+        let named = ike.map(|ike| ike.additional_addresses).unwrap_or_default();
+        let leads = |address: &IpAddr| match address {
+            IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+            IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+        };
+        let is_new = |address: &IpAddr| !self.known.iter().any(|known| known.is_ipv4() == address.is_ipv4());
+        named.into_iter().filter(leads).filter(is_new).take(defaults::MAX_FURTHER_ADDRESSES)
     }
 
     pub(super) fn start_move(&mut self, motive: Motive, now: Instant) {
