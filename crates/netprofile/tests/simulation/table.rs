@@ -46,7 +46,6 @@ pub(crate) fn tables() -> String {
         let name = format!("{inner} s keeping ports behind {outer} s changing them");
         lifetime_row(&mut text, inner.min(outer), &name, &nats, BOTH_METHODS);
     }
-    keepalives(&mut text);
     sizes(&mut text);
     text
 }
@@ -79,21 +78,6 @@ fn lifetime_row(text: &mut String, seconds: u64, name: &str, nats: &[Behaviour],
         spent.inbound_probes
     )
     .unwrap();
-}
-
-fn keepalives(text: &mut String) {
-    text.push_str(
-        "\n### Keepalives in an idle hour\n\n| true lifetime | learned | fixed 20 s | fixed 25 s |\n|---:|---:|---:|---:|\n",
-    );
-    for seconds in LIFETIMES {
-        let (idle, _) = learned(&[Behaviour::plain(seconds, Ports::Random)], BOTH_METHODS);
-        let learned = 3_600_000_u128.div_ceil(idle.search.interval().as_millis());
-        let fixed = |interval: u64| {
-            let count = 3600 / interval;
-            if interval < seconds { count.to_string() } else { format!("{count}, mapping lost each time") }
-        };
-        writeln!(text, "| {seconds} s | {learned} | {} | {} |", fixed(20), fixed(25)).unwrap();
-    }
 }
 
 fn sizes(text: &mut String) {

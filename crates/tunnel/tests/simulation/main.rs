@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed assumption is a failed test")]
 
 mod connection;
+mod idle;
 mod mapping;
 mod memory;
 mod nat;

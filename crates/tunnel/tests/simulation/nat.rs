@@ -3,10 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-/// A NAT that gives another port to each new mapping, and forgets it when nothing is sent for its lifetime (RFC 4787 §4).
+/// A NAT that gives another port to each new mapping, or always the same one, and forgets it when nothing is sent for its
+/// lifetime (RFC 4787 §4).
 #[derive(Default)]
 pub(crate) struct Translator {
     pub(crate) lifetime: Option<Duration>,
+    /// The outside port is the inside one.
+    pub(crate) keeps_ports: bool,
     /// Inside port, outside port, last used.
     mappings: Vec<(u16, u16, Instant)>,
     made: u16,
@@ -31,7 +34,7 @@ impl Translator {
             return entry.1;
         }
         self.made += 1;
-        let port = 50_000 + self.made;
+        let port = if self.keeps_ports { inside } else { 50_000 + self.made };
         self.mappings.retain(|entry| entry.0 != inside);
         self.mappings.push((inside, port, now));
         port

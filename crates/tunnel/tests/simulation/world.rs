@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) datagrams_sent: u32,
     /// The last IKE_AUTH request over UDP, whatever became of it.
     pub(crate) last_auth: Option<Transmit>,
+    /// What the client's access network has carried, both ways.
+    pub(crate) carried: Carried,
     /// The data plane.
     pub(crate) installed: BTreeMap<EspSpi, (InboundSa, OutboundSa)>,
     pub(crate) sending: Option<EspSpi>,
@@ -123,6 +125,22 @@ pub(crate) struct World {
     sequence: u64,
 }
 
+/// Datagrams, and their bytes with the headers of IPv4 and UDP.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Carried {
+    pub(crate) datagrams: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Carried {
+    const HEADERS: u64 = 20 + 8;
+
+    fn add(&mut self, payload: &[u8]) {
+        self.datagrams += 1;
+        self.bytes += Self::HEADERS + payload.len() as u64;
+    }
+}
+
 struct Flight {
     to_gateway: bool,
     gateway: IpAddr,
@@ -170,6 +188,7 @@ impl World {
             keepalives: Vec::new(),
             datagrams_sent: 0,
             last_auth: None,
+            carried: Carried::default(),
             installed: BTreeMap::new(),
             sending: None,
             activity: Activity::default(),
@@ -425,6 +444,7 @@ impl World {
                 remote
             };
             let path = Path { local: inside, remote: local, framing };
+            self.carried.add(&transmit.payload);
             self.launch(Flight {
                 to_gateway: false,
                 gateway: address,
@@ -440,6 +460,7 @@ impl World {
         }
         let outside =
             SocketAddr::new(self.network_id.outside(), self.nat.outside(path.local.port(), self.now));
+        self.carried.add(&payload);
         if payload == [0xff] {
             self.keepalives.push(self.now);
             return;
