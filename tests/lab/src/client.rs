@@ -5,8 +5,9 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -138,15 +139,24 @@ impl<'h> Client<'h> {
         .with_context(|| format!("the last status was {last:?}"))
     }
 
-    /// Has `evenkeel status --watch` tell every status from here on.
+    /// Has `evenkeel status --watch` tell every status from here on, that of this moment first.
     pub fn watch(&self) -> anyhow::Result<Watch> {
         let mut command = Command::new(workspace_program("evenkeel")?);
         command.args(["status", "--watch", "--json"]).env("EVENKEEL_SOCKET", socket(self.host));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = self.host.run(|| command.spawn()).context("starting evenkeel")?;
         let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
-        let told = thread::spawn(move || lines.map_while(Result::ok).collect());
-        Ok(Watch { child, told })
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Nobody listens any more once the watch is dropped.
+                let _ = tell.send((Instant::now(), line));
+            }
+        });
+        let mut watch = Watch { child, told: Vec::new(), lines: told };
+        // From the first on none is missed.
+        watch.wait_for("anything", PATIENCE, |_| true)?;
+        Ok(watch)
     }
 
     /// Runs `evenkeel`.
@@ -195,18 +205,52 @@ impl<'h> Client<'h> {
 /// A running `evenkeel status --watch`.
 pub struct Watch {
     child: Child,
-    told: thread::JoinHandle<Vec<String>>,
+    told: Vec<(Instant, Status)>,
+    lines: Receiver<(Instant, String)>,
 }
 
 impl Watch {
+    /// The first status that it has told, or tells soon, which is as `wanted` says, and when that was.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> anyhow::Result<(Instant, Status)> {
+        let deadline = Instant::now() + limit;
+        let mut seen = 0;
+        loop {
+            if let Some(found) = self.told[seen..].iter().find(|(_, status)| wanted(status)) {
+                return Ok(found.clone());
+            }
+            seen = self.told.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (at, line) = self.lines.recv_timeout(left).with_context(|| {
+                format!("nobody was told of {what}, but at last of {:?}", self.told.last())
+            })?;
+            self.told.push((at, serde_json::from_str(&line).context(line)?));
+        }
+    }
+
     /// Ends it and returns what it has told, in order.
     pub fn end(mut self) -> anyhow::Result<Vec<Status>> {
         self.child.kill().context("ending evenkeel")?;
         self.child.wait().context("waiting for evenkeel")?;
-        let mut lines = self.told.join().ok().context("reading what evenkeel tells")?;
+        let mut rest: Vec<(Instant, String)> = self.lines.iter().collect();
         // It may have been cut off in the middle of its last line.
-        lines.pop_if(|last| serde_json::from_str::<Status>(last).is_err());
-        lines.iter().map(|line| serde_json::from_str(line).with_context(|| line.clone())).collect()
+        rest.pop_if(|(_, last)| serde_json::from_str::<Status>(last).is_err());
+        for (at, line) in rest {
+            self.told.push((at, serde_json::from_str(&line).context(line)?));
+        }
+        Ok(std::mem::take(&mut self.told).into_iter().map(|(_, status)| status).collect())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Both fail only for a program that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

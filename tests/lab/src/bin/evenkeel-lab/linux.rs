@@ -33,6 +33,8 @@ enum Task {
     Own(demo::OwnArgs),
     /// Measure throughput and cost beside others
     Bench(bench::Args),
+    /// Measure how long networks that are in the way hold a connection up
+    BenchNetwork(bench::network::Args),
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -41,6 +43,9 @@ pub(crate) fn main() -> ExitCode {
         Task::Demo(args) => sandbox::run_program(&Entry::ALL, || demo::run(&args)),
         Task::Own(args) => demo::run_own(&args),
         Task::Bench(args) => sandbox::run_program(&Entry::PRIVILEGED_FIRST, || bench::run(&args)),
+        Task::BenchNetwork(args) => {
+            sandbox::run_program(&Entry::PRIVILEGED_FIRST, || bench::network::run(&args))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

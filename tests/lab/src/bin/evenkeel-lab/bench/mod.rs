@@ -3,6 +3,7 @@
 mod esp;
 mod handshake;
 mod idle;
+pub(crate) mod network;
 mod process;
 mod table;
 mod throughput;
@@ -27,9 +28,7 @@ pub(crate) struct Args {
 
 /// Runs inside a sandbox.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        println!("built without optimisation: the figures mean nothing; use `cargo xtask bench`");
-    }
+    warn_if_unoptimised();
     let before = load()?;
     let mut rows = handshake::run()?;
     rows.extend(esp::run()?);
@@ -38,6 +37,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     table::print(&rows);
     println!("\nload average: {before} before, {} after; only the ratios compare between machines", load()?);
     Ok(())
+}
+
+/// Figures of a debug build are for trying out the benchmark itself.
+fn warn_if_unoptimised() {
+    if cfg!(debug_assertions) {
+        println!("built without optimisation: the figures mean nothing; use `cargo xtask bench`");
+    }
 }
 
 /// The machine's load over 1, 5 and 15 minutes.

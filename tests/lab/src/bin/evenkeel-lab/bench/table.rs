@@ -1,5 +1,7 @@
 //! The table of what was measured, each figure beside its goal.
 
+use std::time::Duration;
+
 /// One figure.
 pub(super) struct Row {
     what: String,
@@ -15,6 +17,26 @@ impl Row {
     pub(super) fn new(what: impl Into<String>, ours: impl Into<String>) -> Self {
         let none = || "-".to_owned();
         Self { what: what.into(), ours: ours.into(), beside: none(), ratio: none(), goal: "-", met: None }
+    }
+
+    /// A figure that there is not.
+    pub(super) fn not_run(what: impl Into<String>) -> Self {
+        Self::new(what, "NOT RUN")
+    }
+
+    /// The median of how long something took.
+    pub(super) fn time(what: impl Into<String>, times: &[Duration]) -> Self {
+        Self::new(what, duration(middle(times)))
+    }
+
+    /// [`time`](Self::time) with a limit, and its words.
+    pub(super) fn time_within(
+        what: impl Into<String>,
+        times: &[Duration],
+        goal: &'static str,
+        limit: Duration,
+    ) -> Self {
+        Self::time(what, times).goal(goal, middle(times) < limit)
     }
 
     /// What it stands beside.
@@ -72,14 +94,39 @@ pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     f64::midpoint(at(lower), at(upper))
 }
 
+/// The median of some times; none: the longest there is, which is below no limit.
+pub(super) fn middle(times: &[Duration]) -> Duration {
+    let seconds = median(times.iter().map(Duration::as_secs_f64).collect());
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// A time for people: milliseconds below a second.
+pub(super) fn duration(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{:.0} ms", time.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.2} s", time.as_secs_f64())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use std::time::Duration;
+
+    use super::{duration, median, middle};
 
     #[test]
     fn an_even_number_of_figures_does_not_favour_the_larger() {
         assert_eq!(median(vec![3.0, 1.0]), 2.0);
         assert_eq!(median(vec![5.0, 1.0, 3.0]), 3.0);
         assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn times_have_a_median_that_meets_no_goal_if_there_is_none() {
+        let times = [3, 1, 2000].map(Duration::from_millis);
+        assert_eq!(middle(&times), Duration::from_millis(3));
+        assert_eq!(middle(&[]), Duration::MAX);
+        assert_eq!((duration(times[0]), duration(times[2])), ("3 ms".to_owned(), "2.00 s".to_owned()));
     }
 }
