@@ -29,6 +29,8 @@ const PORTALS: [(&str, Mode); 5] = [
 ];
 /// Nobody signs in faster. The probes that see the portal go have their rhythm by then.
 const PERSON: Duration = Duration::from_secs(4);
+/// That rhythm. Logins are spread over it, or all would wait for the next probe equally long.
+const RHYTHM: Duration = Duration::from_millis(1500);
 /// Nothing here takes longer.
 const LIMIT: Duration = Duration::from_secs(30);
 const SHOWN: Duration = Duration::from_secs(2);
@@ -38,8 +40,9 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (does, mode) in PORTALS {
         let (mut shown, mut connected) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let (seen, up) = stay(mode).with_context(|| format!("a portal that {does}"))?;
+        for round in 0..rounds {
+            let person = PERSON + RHYTHM.mul_f64(round as f64 / rounds as f64);
+            let (seen, up) = stay(mode, person).with_context(|| format!("a portal that {does}"))?;
             println!("  {does}: shown {}, connected {} after the login", duration(seen), duration(up));
             shown.push(seen);
             connected.push(up);
@@ -51,8 +54,8 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// One visit: until the portal was shown, and from the login until the connection.
-fn stay(mode: Mode) -> anyhow::Result<(Duration, Duration)> {
+/// One visit of somebody who signs in `person` after the portal was shown: until then, and from the login until the connection.
+fn stay(mode: Mode, person: Duration) -> anyhow::Result<(Duration, Duration)> {
     let network = Topology::behind(Nat::preserving()).build()?;
     portal::install(&network, mode)?;
     let office = Office::new(Key::P256)?;
@@ -63,7 +66,7 @@ fn stay(mode: Mode) -> anyhow::Result<(Duration, Duration)> {
     let (shown, login) = thread::scope(|scope| {
         let connecting = scope.spawn(|| client.evenkeel(&["connect", "lab", "--password-stdin"], Some(PSK)));
         let (shown, _) = watch.wait_for("the portal", LIMIT, |status| status.portal.is_some())?;
-        thread::sleep(PERSON);
+        thread::sleep(person);
         network.client().run(portal::log_in_here)?;
         let login = Instant::now();
         let run = connecting.join().ok().context("evenkeel connect")??;
