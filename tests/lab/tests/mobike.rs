@@ -158,3 +158,46 @@ fn liveness_checks_notice_another_mapping_and_charon_is_told() {
         client.close()
     });
 }
+
+#[test]
+fn charon_looks_again_after_a_rekey_of_the_ike_sa_and_keeps_what_has_not_moved() {
+    sandbox::run(|| {
+        let network = Topology::behind(Nat::random()).build()?;
+        traffic::serve(&network.server)?;
+        let charon = Charon::start(&network.gateway, gateway())?;
+        let mut client = connect(&network)?;
+        client.exchange(SERVER_V4.into(), &[64])?;
+        // What it takes down first, to compare with.
+        client.command(|session, now| session.probe(now))?;
+        client.exchange(SERVER_V4.into(), &[64])?;
+        let nat = network.nat.as_ref().context("the topology has a translator")?;
+        let before = charon.remote_ports()?;
+        for (round, is_lost) in [(1, false), (2, true)] {
+            let removed = client.told_of("ChildRemoved");
+            if is_lost {
+                Nat::random().forget_all(nat)?;
+            }
+            client.command(|session, now| session.rekey_ike(now))?;
+            client.wait("the rekey", Duration::from_secs(5), |client| {
+                (client.told_of("IkeRekeyed") == round).then_some(())
+            })?;
+            client.command(|session, now| session.probe(now))?;
+            // One update in ten seconds.
+            client.wait("charon to look again", Duration::from_secs(20), |client| {
+                (client.told_of("Migrated") == round).then_some(())
+            })?;
+            let ports = charon.remote_ports()?;
+            ensure!(!ports.is_empty() && (ports != before) == is_lost, "{before:?}, then {ports:?}");
+            if is_lost {
+                wait_for_new_child(&mut client, removed)?;
+            }
+            client.exchange(SERVER_V4.into(), &[64])?;
+            ensure!(
+                is_lost || client.told_of("ChildRemoved") == removed,
+                "a CHILD SA was replaced for nothing"
+            );
+        }
+        ensure!(client.told_of("MappingChanged") == 0, "hashes of two IKE SAs were compared");
+        client.close()
+    });
+}
