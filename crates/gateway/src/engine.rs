@@ -51,6 +51,8 @@ pub(crate) fn faults(faults: &IkeFaults, auth_lifetime: Option<Duration>) -> ike
         auth_lifetime,
         no_fragmentation: faults.no_fragmentation,
         no_mobike: faults.no_mobike,
+        no_delayed_checks: faults.no_delayed_checks,
+        ignore_delayed_checks: faults.ignore_delayed_checks,
         reject_update: notify(faults.reject_update),
         no_signature_hashes: faults.no_signature_hashes,
     }

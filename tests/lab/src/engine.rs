@@ -368,6 +368,7 @@ impl EngineClient {
             | Event::MigrationRefused { .. }
             | Event::MappingChanged
             | Event::PathUnreachable { .. }
+            | Event::DelayedCheck { .. }
             | Event::ReauthenticationDue { .. } => {}
         }
     }

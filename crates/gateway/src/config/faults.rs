@@ -41,6 +41,10 @@ pub struct IkeFaults {
     pub no_fragmentation: bool,
     /// Do not agree on MOBIKE (RFC 4555). Concerns clients that connect from then on.
     pub no_mobike: bool,
+    /// Do not agree on delayed checks (docs/delayed-check.md). Concerns clients that connect from then on.
+    pub no_delayed_checks: bool,
+    /// Promise delayed checks, and send none.
+    pub ignore_delayed_checks: bool,
     /// Answer a client's change of address with this error, and go on sending to the old one.
     pub reject_update: Option<ErrorNotify>,
     /// Do not announce signature hashes, as gateways older than RFC 7427.

@@ -332,7 +332,8 @@ impl Gateway {
             | Event::MigrationRefused { .. }
             | Event::MappingChanged
             | Event::PathChecked { .. }
-            | Event::PathUnreachable { .. } => {
+            | Event::PathUnreachable { .. }
+            | Event::DelayedCheck { .. } => {
                 debug!(session, "an event that concerns clients only");
             }
         }

@@ -330,7 +330,8 @@ impl TunnelClient {
             | Event::PathChanged(_)
             | Event::MappingChanged
             | Event::PathChecked { .. }
-            | Event::PathUnreachable { .. } => {}
+            | Event::PathUnreachable { .. }
+            | Event::DelayedCheck { .. } => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use super::auth_data::{AuthMaterial, METHOD_SHARED_KEY, shared_key_auth, shared_
 use super::child::{self, FirstChild};
 use super::config::{ClientConfig, LocalAuth, PeerAuth};
 use super::defaults;
+use super::delayed_check;
 use super::established::{Established, Peer};
 use super::event::{Configuration, Event, SignRequest};
 use super::failure::{Failure, PeerAuthFailure};
@@ -113,6 +114,7 @@ impl Handshake {
         // In the message with the SA payload (RFC 4555 §3.1).
         if config.mobike {
             payloads.push(status(NotifyType::MobikeSupported, Vec::new()));
+            payloads.push(delayed_check::supported());
         }
         payloads.push(Payload::Sa(config.esp.to_wire_without_ke(Spi::Esp(child.spi_in))));
         payloads.push(Payload::TsI(config.ts_local.clone()));
@@ -191,10 +193,12 @@ impl Handshake {
             let seconds = u32::from_be_bytes(<[u8; 4]>::try_from(notify.data.as_slice()).ok()?);
             Some(now + Duration::from_secs(u64::from(seconds)))
         });
+        let mobike = config.mobike && payloads.has(NotifyType::MobikeSupported);
         let peer = Peer {
             id: peer_id,
             nat,
-            mobike: config.mobike && payloads.has(NotifyType::MobikeSupported),
+            mobike,
+            delayed_checks: mobike && delayed_check::is_supported(&payloads),
             additional_addresses: additional_addresses(&payloads).unwrap_or_default(),
             round_trips,
             reauthenticate_by,

@@ -37,6 +37,13 @@ pub const MAX_PATH_CHECKS: usize = 4;
 /// No NAT forgets a mapping in less (RFC 4787 §4.3 asks for two minutes, the worst have 15 s).
 pub const MAPPING_CHECK_AFTER: Duration = Duration::from_secs(5);
 
+/// The shortest delay of a check that a gateway grants: with one check at a time, this bounds what one client can have it
+/// send.
+pub const DELAYED_CHECK_MIN: Duration = Duration::from_secs(1);
+
+/// The longest: beyond what any client has use for, and far below the lifetime of an IKE SA.
+pub const DELAYED_CHECK_MAX: Duration = Duration::from_secs(310);
+
 /// Least time between two UPDATE_SA_ADDRESSES that are sent because the mapping has changed.
 pub const MAPPING_UPDATE_GAP: Duration = Duration::from_secs(10);
 

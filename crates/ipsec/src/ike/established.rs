@@ -3,6 +3,7 @@
 
 use super::child::{Child, ChildState, jittered};
 use super::defaults;
+use super::delayed_check::DelayedChecks;
 use super::event::{ChildEnd, Event, IkeSaInfo};
 use super::failure::Failure;
 use super::inform::AfterAnswer;
@@ -42,6 +43,7 @@ pub(super) struct Established {
     /// When the owner last told what ESP has seen.
     looked_at: Instant,
     pub mapping: MappingWatch,
+    pub delayed: DelayedChecks,
     reauthenticate_at: Option<Instant>,
 }
 
@@ -51,6 +53,8 @@ pub(super) struct Peer {
     pub nat: NatDetected,
     /// Whether it supports MOBIKE, as we do.
     pub mobike: bool,
+    /// Whether it knows delayed checks, as we do.
+    pub delayed_checks: bool,
     pub additional_addresses: Vec<IpAddr>,
     pub round_trips: u32,
     pub reauthenticate_by: Option<Instant>,
@@ -62,6 +66,8 @@ pub(super) enum Intent {
     Dpd,
     UpdateAddresses,
     CheckPath(Path),
+    AskDelayedCheck,
+    DelayedCheck,
     NewChild,
     RekeyChild(EspSpi),
     DeleteChild(EspSpi),
@@ -85,6 +91,7 @@ impl Established {
             last_esp_sent: None,
             looked_at: now,
             mapping: MappingWatch::default(),
+            delayed: DelayedChecks::default(),
             reauthenticate_at: None,
         };
         established.schedule_ike_rekey(common, now);
@@ -144,6 +151,7 @@ impl Established {
             round_trips: self.peer.round_trips,
             established: sa.created,
             mobike: self.peer.mobike,
+            delayed_checks: self.peer.delayed_checks,
             additional_addresses: self.peer.additional_addresses.clone(),
         }
     }
@@ -166,6 +174,7 @@ impl Established {
         }
         self.closing = Some(now + std::time::Duration::from_secs(2));
         self.intents.clear();
+        self.delayed = DelayedChecks::default();
         self.intents.push_back(Intent::DeleteIke(self.current.own_spi()));
     }
 
@@ -188,7 +197,10 @@ impl Established {
         match sa.receive(&mut common.out, path, envelope, message) {
             Incoming::Nothing => {}
             Incoming::Request { exchange, id, payloads } => {
-                self.last_inbound = now;
+                // That another path works is no sign of life on the main one.
+                if !self.delayed.is_asked_along(path) {
+                    self.last_inbound = now;
+                }
                 // RFC 4555 §3.8: with MOBIKE the peer says when it has moved.
                 if common.follows_peer && !self.peer.mobike && path != common.out.path {
                     common.out.path = path;
@@ -204,6 +216,7 @@ impl Established {
                 }
                 if let Some(sa) = self.sa_mut(carrier) {
                     sa.respond(&mut common.out, path, exchange, id, &answer);
+                    sa.wake(&mut common.out, &common.timers, now);
                 }
                 match after {
                     AfterAnswer::Stay => {}
@@ -212,7 +225,6 @@ impl Established {
                 }
             }
             Incoming::Response { payloads, request } => {
-                // That another path works is no sign of life on the main one.
                 if !request.is_aside() {
                     self.last_inbound = now;
                 }
@@ -276,8 +288,12 @@ impl Established {
             self.on_path_check_response(common, carrier, (tested, path), &request, &payloads, now);
             return Ok(());
         }
+        if let Task::AskDelayedCheck(asked) = request.task {
+            self.on_delayed_check_promise(common, asked, path, &request, &payloads, now);
+            return Ok(());
+        }
         match request.task {
-            Task::Auth | Task::CheckPath(_) => Ok(()),
+            Task::Auth | Task::CheckPath(_) | Task::AskDelayedCheck(_) | Task::DelayedCheck(_) => Ok(()),
             Task::Dpd => {
                 self.on_dpd_response(common, carrier, &payloads, now);
                 Ok(())
@@ -330,6 +346,8 @@ impl Established {
             },
             Some(Task::UpdateAddresses(_)) => self.intend_update(),
             Some(Task::CheckPath(path)) => self.intend(Intent::CheckPath(path)),
+            Some(Task::AskDelayedCheck(asked)) => self.ask_again(asked),
+            Some(Task::DelayedCheck(owed)) => self.owe_still(owed),
             Some(Task::DeleteChild(spi_in)) => self.intents.push_back(Intent::DeleteChild(spi_in)),
             Some(Task::Auth | Task::Dpd | Task::DeleteIke | Task::RekeyIke(_)) | None => {}
         }
@@ -357,6 +375,8 @@ impl Established {
                 Intent::Dpd
                 | Intent::UpdateAddresses
                 | Intent::CheckPath(_)
+                | Intent::AskDelayedCheck
+                | Intent::DelayedCheck
                 | Intent::NewChild
                 | Intent::RekeyChild(_)
                 | Intent::DeleteChild(_)
@@ -376,6 +396,8 @@ impl Established {
                 Intent::Dpd => self.request_dpd(common, now),
                 Intent::UpdateAddresses => self.request_update(common, now),
                 Intent::CheckPath(path) => self.request_path_check(common, path, now),
+                Intent::AskDelayedCheck => self.request_delayed_check(common, now),
+                Intent::DelayedCheck => self.send_delayed_check(common, now),
                 Intent::NewChild => self.request_child(common, None, None, now),
                 Intent::RekeyChild(spi_in) => self.request_child(common, Some(spi_in), None, now),
                 Intent::DeleteChild(spi_in) => self.request_child_delete(common, spi_in, now),
@@ -388,9 +410,15 @@ impl Established {
     pub(super) fn handle_timeout(mut self: Box<Self>, common: &mut Common, now: Instant) -> Step {
         self.looked_at = now;
         let mut given_up = Vec::new();
+        // Who does not ask whether the peer lives does not find that out by a check that it has asked for either.
+        let waits_for_sleepers = common.timers.dpd_after.is_none();
         for sa in self.all_mut() {
             if sa.handle_retransmit(&mut common.out, now) == Retransmission::GaveUp {
                 if sa.state == SaState::Current {
+                    if waits_for_sleepers && matches!(sa.task(), Some(Task::DelayedCheck(_))) {
+                        sa.rest();
+                        continue;
+                    }
                     let closing = matches!(sa.task(), Some(Task::DeleteIke));
                     return Err(if closing { Failure::LocalClose } else { Failure::PeerDead });
                 }
@@ -419,6 +447,9 @@ impl Established {
             self.reauthenticate_at = None;
             let by = self.peer.reauthenticate_by.unwrap_or(now);
             common.events.push_back(Event::ReauthenticationDue { by });
+        }
+        if self.delayed.is_due(now) {
+            self.intend(Intent::DelayedCheck);
         }
         if self.mapping.check_at.take_if(|at| *at <= now).is_some() {
             self.look_at_mapping(now);
@@ -497,6 +528,7 @@ impl Established {
         earliest.add(self.reauthenticate_at, WakeReason::Reauthentication);
         earliest.add(self.dpd_looks_at(common), WakeReason::Dpd);
         earliest.add(self.mapping.check_at, WakeReason::Dpd);
+        earliest.add(self.delayed.due(), WakeReason::DelayedCheck);
         earliest.add(self.closing, WakeReason::Expiry);
     }
 }

@@ -74,6 +74,13 @@ pub enum Event {
         /// The path.
         path: Path,
     },
+    /// What became of the check that `Session::ask_delayed_check` asked for along this path. Nothing has moved.
+    DelayedCheck {
+        /// The path.
+        path: Path,
+        /// Its outcome.
+        outcome: DelayedCheck,
+    },
     /// The peer wants re-authentication (RFC 4478); the session closes at the peer's hand after `by`.
     ReauthenticationDue {
         /// When the peer's lifetime ends.
@@ -81,6 +88,24 @@ pub enum Event {
     },
     /// The session is over. Nothing follows.
     Closed(Failure),
+}
+
+/// The outcome of a delayed check (docs/delayed-check.md).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DelayedCheck {
+    /// It came in along the path that it was asked for.
+    Arrived {
+        /// For how long at least nothing had gone either way there, by our own clock.
+        silence: Duration,
+    },
+    /// It came in along the main path, because there was no answer along the one that it was asked for.
+    Elsewhere {
+        /// How long after its promise the peer sent it first, by the peer's clock.
+        after: Duration,
+    },
+    /// It shows nothing, or will not come: the peer refused, the request did not get through along its path, or addresses
+    /// have changed since.
+    Void,
 }
 
 /// What to sign.
@@ -117,6 +142,8 @@ pub struct IkeSaInfo {
     pub established: Instant,
     /// Whether both sides support MOBIKE (RFC 4555), so that `Session::migrate` is possible.
     pub mobike: bool,
+    /// Whether `Session::ask_delayed_check` is possible.
+    pub delayed_checks: bool,
     /// Further addresses that the peer can be reached at, as it said last (RFC 4555 §3.4, §3.6).
     pub additional_addresses: Vec<IpAddr>,
 }

@@ -53,6 +53,7 @@ impl Established {
             }
         }
         let mut answer = self.answer_mobike(common, carrier, path, payloads, now);
+        answer.extend(self.answer_delayed_check(common, path, payloads, now));
         if !ours.is_empty() {
             answer.push(Payload::Delete(Delete::Esp(ours)));
         }

@@ -93,6 +93,7 @@ impl Established {
             Some(true) => {}
             Some(false) => {
                 common.events.push_back(Event::MappingChanged);
+                self.void_delayed_check(common);
                 self.update_mapping(now);
             }
             // The mapping may have been lost around the rekey, and then the peer would never be told: what it took down is

@@ -57,6 +57,7 @@ impl Established {
             return Err(MigrateError::NotAgreed);
         }
         self.move_to(common, path, now);
+        self.void_delayed_check(common);
         self.intend_update();
         Ok(())
     }
@@ -156,6 +157,7 @@ impl Established {
                 None => {
                     self.peer.nat = seen.unwrap_or(self.peer.nat);
                     if path != common.out.path {
+                        self.delayed.forget_owed();
                         self.move_to(common, path, now);
                     }
                     // Said even if IKE is there already: a late ESP packet may have led ESP astray.

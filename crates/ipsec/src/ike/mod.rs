@@ -14,6 +14,7 @@
 //! | `ike_rekey.rs`, `inform.rs` | rekeying the IKE SA; DPD and DELETE |
 //! | `mobike.rs` | MOBIKE: another path for the same SAs (RFC 4555) |
 //! | `mapping.rs` | what a NAT makes of our address, and tests of other paths (RFC 4555 §3.8, §3.10) |
+//! | `delayed_check.rs` | requests that the gateway sends after a silence (docs/delayed-check.md) |
 //! | `responder/` | the responder role (feature `responder`) |
 
 mod auth;
@@ -23,6 +24,7 @@ mod child_request;
 mod child_response;
 mod config;
 pub mod defaults;
+mod delayed_check;
 mod established;
 mod event;
 mod failure;
@@ -48,8 +50,8 @@ mod simulation;
 
 pub use config::{ClientConfig, LocalAuth, PeerAuth, Timers};
 pub use event::{
-    ChildEnd, ChildInstalled, ChildSaInfo, Configuration, Event, IkeSaInfo, MigrationRefusal, RekeyFailed,
-    RekeyOf, SignRequest,
+    ChildEnd, ChildInstalled, ChildSaInfo, Configuration, DelayedCheck, Event, IkeSaInfo, MigrationRefusal,
+    RekeyFailed, RekeyOf, SignRequest,
 };
 pub use failure::{Failure, PeerAuthFailure};
 pub use mapping::Mapping;

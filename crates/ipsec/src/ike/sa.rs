@@ -3,6 +3,7 @@
 
 use super::child_request::ChildRequest;
 use super::config::Timers;
+use super::delayed_check::{Asked, Owed};
 use super::fragment::{Fragment, Reassembly};
 use super::ike_rekey::IkeRekeyRequest;
 use super::keys::IkeKeys;
@@ -70,6 +71,8 @@ pub(super) struct Outstanding {
     pub moved: bool,
     /// When it was sent first.
     pub sent_at: Instant,
+    /// Whether it was sent more than once.
+    pub repeated: bool,
     id: MessageId,
     /// Bit-identical for every transmission (RFC 7296 §2.1), unless a path needs smaller ones.
     messages: Vec<Vec<u8>>,
@@ -78,6 +81,8 @@ pub(super) struct Outstanding {
     pacing: Pacing,
     next_at: Instant,
     aside: Option<Aside>,
+    /// Not sent again until the peer is heard of.
+    resting: bool,
 }
 
 /// A request that keeps off the main path for the time being.
@@ -108,6 +113,10 @@ pub(super) enum Task {
     UpdateAddresses(Update),
     /// Tests this path.
     CheckPath(Path),
+    /// Asks for a check after a silence.
+    AskDelayedCheck(Asked),
+    /// Is that check.
+    DelayedCheck(Owed),
     /// Deletes the IKE SA that carries it.
     DeleteIke,
     /// Deletes the CHILD SA with this inbound SPI.
@@ -201,7 +210,10 @@ impl IkeSa {
     }
 
     pub(super) fn retransmit_at(&self) -> Option<Instant> {
-        self.outstanding.as_ref().map(|outstanding| outstanding.next_at)
+        self.outstanding
+            .as_ref()
+            .filter(|outstanding| !outstanding.resting)
+            .map(|outstanding| outstanding.next_at)
     }
 
     /// Sends a request. The window must be free; message IDs must not be used up.
@@ -219,14 +231,25 @@ impl IkeSa {
         // 2^32 exchanges on one SA do not happen before its rekey; saturation then reuses no ID, because the
         // peer refuses it.
         self.next_request = id.next().unwrap_or(id);
-        let path = if let Task::CheckPath(path) = task { path } else { out.path };
+        let path = if let Task::CheckPath(path)
+        | Task::AskDelayedCheck(Asked { path, .. })
+        | Task::DelayedCheck(Owed { path, .. }) = task
+        {
+            path
+        } else {
+            out.path
+        };
         let content = Content::of(payloads);
         let messages = self.seal(out, path, (exchange, false, id), &content);
         let usual = Pacing::usual(timers, timers.retransmits_established);
         let (pacing, aside) = match task {
             Task::Auth => (Pacing::usual(timers, timers.retransmits_connecting), None),
             Task::UpdateAddresses(_) => (Pacing::after_move(timers), None),
-            Task::CheckPath(path) => (Pacing::path_check(), Some(Aside { path, fallback: usual })),
+            Task::CheckPath(path)
+            | Task::AskDelayedCheck(Asked { path, .. })
+            | Task::DelayedCheck(Owed { path, .. }) => {
+                (Pacing::path_check(), Some(Aside { path, fallback: usual }))
+            }
             Task::Dpd | Task::DeleteIke | Task::DeleteChild(_) | Task::CreateChild(_) | Task::RekeyIke(_) => {
                 (usual, None)
             }
@@ -236,12 +259,14 @@ impl IkeSa {
             task,
             moved: false,
             sent_at: now,
+            repeated: false,
             id,
             messages,
             content,
             next_at: now + pacing.interval(),
             pacing,
             aside,
+            resting: false,
         };
         outstanding.transmit(out);
         self.outstanding = Some(outstanding);
@@ -256,7 +281,9 @@ impl IkeSa {
     pub(super) fn resume(&mut self, out: &mut Outbox, timers: &Timers, now: Instant) {
         let Some(mut outstanding) = self.outstanding.take() else { return };
         outstanding.moved = true;
+        outstanding.repeated = true;
         outstanding.aside = None;
+        outstanding.resting = false;
         outstanding.pacing = Pacing::after_move(timers);
         outstanding.next_at = now + outstanding.pacing.interval();
         self.fit(&mut outstanding, out);
@@ -271,6 +298,20 @@ impl IkeSa {
         if self.fragmentation && outstanding.messages.iter().any(|message| message.len() > budget) {
             let Outstanding { exchange, id, ref content, .. } = *outstanding;
             outstanding.messages = self.seal(out, out.path, (exchange, false, id), content);
+        }
+    }
+
+    /// Leaves the outstanding request alone, which the peer has not answered, until it is heard of.
+    pub(super) fn rest(&mut self) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.resting = true;
+        }
+    }
+
+    /// The peer was heard of: a request that rests goes on.
+    pub(super) fn wake(&mut self, out: &mut Outbox, timers: &Timers, now: Instant) {
+        if self.outstanding.as_ref().is_some_and(|outstanding| outstanding.resting) {
+            self.resume(out, timers, now);
         }
     }
 
@@ -365,7 +406,7 @@ impl IkeSa {
     /// Sends the outstanding request again if its time has come.
     pub(super) fn handle_retransmit(&mut self, out: &mut Outbox, now: Instant) -> Retransmission {
         let Some(outstanding) = &mut self.outstanding else { return Retransmission::NotDue };
-        if now < outstanding.next_at {
+        if outstanding.resting || now < outstanding.next_at {
             return Retransmission::NotDue;
         }
         let wait = match outstanding.pacing.retransmit() {
@@ -379,6 +420,7 @@ impl IkeSa {
             }
         };
         outstanding.next_at = now + wait;
+        outstanding.repeated = true;
         outstanding.transmit(out);
         Retransmission::Sent
     }
@@ -446,8 +488,11 @@ impl Outstanding {
     fn accepts(&self, path: Path) -> bool {
         match &self.task {
             Task::UpdateAddresses(update) => self.moved || path == update.path,
-            Task::CheckPath(_) => self.aside.as_ref().is_none_or(|aside| path == aside.path),
+            Task::CheckPath(_) | Task::AskDelayedCheck(_) => {
+                self.aside.as_ref().is_none_or(|aside| path == aside.path)
+            }
             Task::Auth
+            | Task::DelayedCheck(_)
             | Task::Dpd
             | Task::DeleteIke
             | Task::DeleteChild(_)

@@ -264,6 +264,20 @@ impl Session {
         is_queued
     }
 
+    /// Asks the peer for a request of its own that comes along `path` after `delay`, in which nothing else goes there
+    /// (docs/delayed-check.md): whether it arrives shows whether a NAT has kept the mapping for so long. The path must have
+    /// been tested with [`check_path`](Self::check_path) three seconds before, and nothing else be sent along it.
+    /// `Event::DelayedCheck` follows; without one for much longer than `delay`, the peer did not do it. Asking again
+    /// takes the place of what was asked before.
+    ///
+    /// False if it will not be asked: `IkeSaInfo::delayed_checks` says no, or the session is closing.
+    pub fn ask_delayed_check(&mut self, path: Path, delay: Duration, now: Instant) -> bool {
+        let Phase::Established(state) = &mut self.phase else { return false };
+        let is_asked = state.ask_delayed_check(&mut self.common, path, delay);
+        self.pump(now);
+        is_asked
+    }
+
     /// Deletes the IKE SA; `Event::Closed` follows when the peer has answered, or soon after in any case.
     pub fn close(&mut self, now: Instant) {
         match &mut self.phase {

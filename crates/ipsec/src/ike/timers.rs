@@ -19,6 +19,8 @@ pub enum WakeReason {
     InitError,
     /// Ask for re-authentication.
     Reauthentication,
+    /// Send the check that was asked for.
+    DelayedCheck,
     /// Forget a half-open IKE SA.
     HalfOpen,
 }

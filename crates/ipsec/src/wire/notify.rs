@@ -20,7 +20,8 @@ pub struct Notify {
 
 macro_rules! notify_types {
     ($($name:ident = $num:literal, $text:literal;)*) => {
-        /// Notify message types (IANA "IKEv2 Notify Message Types"); below 16384 they are errors.
+        /// Notify message types (IANA "IKEv2 Notify Message Types"); below 16384 they are errors. From 40960 on they are of
+        /// private use: those here belong to docs/delayed-check.md, and mean that only beside its magic.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum NotifyType {
             $(#[doc = concat!($text, " (", stringify!($num), ").")] $name,)*
@@ -121,6 +122,8 @@ notify_types! {
     IntermediateExchangeSupported = 16438, "INTERMEDIATE_EXCHANGE_SUPPORTED";
     AdditionalKeyExchange = 16441, "ADDITIONAL_KEY_EXCHANGE";
     UseAggfrag = 16442, "USE_AGGFRAG";
+    DelayedCheckSupported = 60931, "DELAYED_CHECK_SUPPORTED";
+    DelayedCheck = 60932, "DELAYED_CHECK";
 }
 
 impl NotifyType {

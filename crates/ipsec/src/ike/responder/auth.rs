@@ -7,6 +7,7 @@ use crate::ike::auth::{Certified, certificate};
 use crate::ike::auth_data::{AuthMaterial, METHOD_SHARED_KEY, shared_key_auth, shared_key_matches};
 use crate::ike::child::{Agreed, Built, narrow, random_spi};
 use crate::ike::defaults;
+use crate::ike::delayed_check;
 use crate::ike::established::{Established, Peer};
 use crate::ike::event::{Configuration, Event};
 use crate::ike::failure::{Failure, PeerAuthFailure};
@@ -56,6 +57,7 @@ struct Wanted {
     config: Option<ConfigPayload>,
     tfc_supported: bool,
     mobike: bool,
+    delayed_checks: bool,
     additional_addresses: Vec<IpAddr>,
 }
 
@@ -69,6 +71,7 @@ enum Outcome {
 struct Finished {
     peer_id: Id,
     mobike: bool,
+    delayed_checks: bool,
     additional_addresses: Vec<IpAddr>,
     built: Built,
     configuration: Configuration,
@@ -149,11 +152,13 @@ impl ExpectAuthRequest {
             }
             Outcome::Done(answer, finished) => {
                 self.sa.respond(&mut common.out, path, exchange, id, &answer);
-                let Finished { peer_id, mobike, additional_addresses, built, configuration } = *finished;
+                let Finished { peer_id, mobike, delayed_checks, additional_addresses, built, configuration } =
+                    *finished;
                 let peer = Peer {
                     id: peer_id,
                     nat: self.nat,
                     mobike,
+                    delayed_checks,
                     additional_addresses,
                     round_trips: self.round_trips,
                     reauthenticate_by: None,
@@ -214,6 +219,7 @@ impl ExpectAuthRequest {
         };
         let id_r = self.config.local_id.clone();
         let tfc_supported = !payloads.has(NotifyType::EspTfcPaddingNotSupported);
+        let mobike = payloads.has(NotifyType::MobikeSupported) && !common.faults.no_mobike;
         let wanted = Wanted {
             id_i,
             id_r,
@@ -222,7 +228,11 @@ impl ExpectAuthRequest {
             ts_r,
             config: payloads.config.clone(),
             tfc_supported,
-            mobike: payloads.has(NotifyType::MobikeSupported) && !common.faults.no_mobike,
+            mobike,
+            // Without MOBIKE a request along another path moves us.
+            delayed_checks: mobike
+                && delayed_check::is_supported(&payloads)
+                && !common.faults.no_delayed_checks,
             additional_addresses: additional_addresses(&payloads).unwrap_or_default(),
         };
         if wanted.mobike && nat_is_forbidden(&payloads, common.out.path) {
@@ -364,14 +374,24 @@ impl ExpectAuthRequest {
         if wanted.mobike {
             answer.push(status(NotifyType::MobikeSupported, Vec::new()));
         }
+        if wanted.delayed_checks {
+            answer.push(delayed_check::supported());
+        }
         if let Some(lifetime) = common.faults.auth_lifetime {
             let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
             answer.push(status(NotifyType::AuthLifetime, seconds.to_be_bytes().to_vec()));
         }
-        let Wanted { id_i: peer_id, mobike, additional_addresses, .. } = wanted;
+        let Wanted { id_i: peer_id, mobike, delayed_checks, additional_addresses, .. } = wanted;
         Outcome::Done(
             answer,
-            Box::new(Finished { peer_id, mobike, additional_addresses, built, configuration }),
+            Box::new(Finished {
+                peer_id,
+                mobike,
+                delayed_checks,
+                additional_addresses,
+                built,
+                configuration,
+            }),
         )
     }
 

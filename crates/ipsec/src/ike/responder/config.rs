@@ -109,6 +109,10 @@ pub struct Faults {
     pub no_fragmentation: bool,
     /// Never agree on MOBIKE.
     pub no_mobike: bool,
+    /// Never agree on delayed checks, as every gateway that does not know them.
+    pub no_delayed_checks: bool,
+    /// Agree on delayed checks and promise them, and never send one.
+    pub ignore_delayed_checks: bool,
     /// Answer UPDATE_SA_ADDRESSES with this error, and stay.
     pub reject_update: Option<NotifyType>,
     /// Never announce SIGNATURE_HASH_ALGORITHMS, as gateways older than RFC 7427.

@@ -4,10 +4,10 @@ use super::*;
 use crate::ike::{Failure, Faults, Framing, Path};
 use std::time::Duration;
 
-const MAIN: &str = "192.168.1.5:40002";
-const SECOND: &str = "192.168.1.5:40099";
+pub(super) const MAIN: &str = "192.168.1.5:40002";
+pub(super) const SECOND: &str = "192.168.1.5:40099";
 
-fn path_from(local: &str) -> Path {
+pub(super) fn path_from(local: &str) -> Path {
     Path {
         local: local.parse().unwrap(),
         remote: "198.51.100.10:4500".parse().unwrap(),
@@ -15,7 +15,7 @@ fn path_from(local: &str) -> Path {
     }
 }
 
-fn connected(seed: u64, dpd_after: Option<Duration>) -> Pair {
+pub(super) fn connected(seed: u64, dpd_after: Option<Duration>) -> Pair {
     let mut options = Options::psk(seed);
     options.timers.dpd_after = dpd_after;
     let mut pair = Pair::new(options);
@@ -24,11 +24,11 @@ fn connected(seed: u64, dpd_after: Option<Duration>) -> Pair {
     pair
 }
 
-fn told(pair: &Pair, event: &str) -> usize {
+pub(super) fn told(pair: &Pair, event: &str) -> usize {
     pair.client_events.iter().filter(|told| told.starts_with(event)).count()
 }
 
-fn changes(pair: &Pair) -> usize {
+pub(super) fn changes(pair: &Pair) -> usize {
     pair.responder_events.iter().filter(|event| event.starts_with("PathChanged")).count()
 }
 
@@ -39,7 +39,7 @@ fn probe(pair: &mut Pair) {
 }
 
 /// Tests the second path and returns what was told.
-fn check(pair: &mut Pair) -> String {
+pub(super) fn check(pair: &mut Pair) -> String {
     let (now, before) = (pair.now, pair.client_events.len());
     assert!(pair.client.check_path(path_from(SECOND), now));
     let is_told = |told: &String| told.starts_with("PathChecked") || told.starts_with("PathUnreachable");
@@ -50,13 +50,13 @@ fn check(pair: &mut Pair) -> String {
 }
 
 /// Everything in an event's text but the round-trip time.
-fn mapping_of(told: &str) -> &str {
+pub(super) fn mapping_of(told: &str) -> &str {
     let start = told.find("mapping: Some").unwrap_or_else(|| panic!("no mapping in {told}"));
     let end = told.find(", rtt").unwrap();
     &told[start..end]
 }
 
-fn packets_run(pair: &mut Pair) {
+pub(super) fn packets_run(pair: &mut Pair) {
     let count = |pair: &Pair| -> (u64, u64) {
         let sum =
             |plane: &pair::Plane| plane.inbound.values().map(|sa| sa.counters().snapshot().packets).sum();

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod collisions;
+mod delayed;
 mod eap;
 mod handshakes;
 mod hostile;

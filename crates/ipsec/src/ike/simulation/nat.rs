@@ -9,6 +9,8 @@ pub(super) struct Translator {
     outside: BTreeMap<SocketAddr, SocketAddr>,
     /// Mappings that were forgotten so far: each time, ports come out otherwise.
     forgotten: u16,
+    /// Gives the same port again to a mapping that was forgotten (RFC 4787 §4.2.1).
+    pub keeps_ports: bool,
     /// Gives a new mapping to every packet.
     pub restless: bool,
     /// Inside addresses whose link is gone.
@@ -24,7 +26,7 @@ impl Translator {
         if self.restless {
             self.forget();
         }
-        let port = inside.port() + 1000 + 7 * self.forgotten;
+        let port = inside.port() + 1000 + if self.keeps_ports { 0 } else { 7 * self.forgotten };
         let outside = match inside.ip() {
             // Public already.
             IpAddr::V4(ip) if !ip.is_private() => inside,
@@ -39,6 +41,11 @@ impl Translator {
     pub(super) fn inward(&self, outside: SocketAddr) -> Option<SocketAddr> {
         let (inside, _) = self.outside.iter().find(|(_, mapped)| **mapped == outside)?;
         (!self.dead.contains(inside)).then_some(*inside)
+    }
+
+    /// The mapping that `inside` has.
+    pub(super) fn mapped(&self, inside: SocketAddr) -> Option<SocketAddr> {
+        self.outside.get(&inside).copied()
     }
 
     /// Loses one mapping, as for silence; the next packet gets another port.

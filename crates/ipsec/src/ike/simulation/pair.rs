@@ -25,7 +25,9 @@ pub(super) type Filter = Box<dyn FnMut(bool, &[u8]) -> bool>;
 pub(super) struct Network {
     pub loss: u32,
     pub duplicates: u32,
-    /// Datagrams are delayed by 10 ms and up to this much more, so that they overtake each other.
+    /// Datagrams are delayed by 10 ms and this much more.
+    pub latency_ms: u32,
+    /// They are delayed further, by up to this much, so that they overtake each other.
     pub jitter_ms: u32,
     /// Before each datagram arrive this many damaged copies: bits turned, cut, or with other header fields.
     pub forgeries: u32,
@@ -114,6 +116,8 @@ pub(super) struct Pair {
     pub responder_plane: Plane,
     pub network: Network,
     pub nat: Translator,
+    /// When the NAT carried something for each of the client's addresses, either way.
+    pub uses: BTreeMap<SocketAddr, Vec<Instant>>,
     /// The client's address that ESP came to last.
     pub esp_came_to: Option<SocketAddr>,
     /// Signs for the client; without it signing fails.
@@ -196,6 +200,7 @@ impl Pair {
             responder_plane: Plane::default(),
             network: options.network,
             nat: Translator::default(),
+            uses: BTreeMap::new(),
             esp_came_to: None,
             key: None,
             filter: None,
@@ -362,7 +367,8 @@ impl Pair {
                 lost += 1;
                 continue;
             }
-            let delay = 10 + u64::from(self.rng.u32() % self.network.jitter_ms.max(1));
+            let jitter = self.rng.u32() % self.network.jitter_ms.max(1);
+            let delay = 10 + u64::from(self.network.latency_ms + jitter);
             self.sequence += 1;
             let Flight { to_responder, path, ref payload } = flight;
             let copy = Flight { to_responder, path, payload: payload.clone() };
@@ -408,6 +414,7 @@ impl Pair {
             let Path { local, remote, framing } = path;
             let translated = if to_responder { self.nat.outward(local) } else { self.nat.inward(remote) };
             let Some(translated) = translated else { continue };
+            self.uses.entry(if to_responder { local } else { translated }).or_default().push(self.now);
             match (message, to_responder) {
                 (Some(message), true) => {
                     let path = Path { local: remote, remote: translated, framing };
@@ -468,6 +475,7 @@ impl Plane {
             | Event::MappingChanged
             | Event::PathChecked { .. }
             | Event::PathUnreachable { .. }
+            | Event::DelayedCheck { .. }
             | Event::ReauthenticationDue { .. }
             | Event::Closed(_) => {}
         }
