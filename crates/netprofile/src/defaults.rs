@@ -188,6 +188,10 @@ pub const RECHECK_AFTER: Duration = DAY;
 /// that changes its mind must not leave us with a bad value for long.
 pub const DOUBTFUL_RECHECK_AFTER: Duration = Duration::from_secs(3600);
 
+/// What inbound packets have proven is proven again by one of them this often: where ports tell nothing, a lifetime that has
+/// become shorter shows nowhere else.
+pub const RECALL_AFTER: Duration = Duration::from_secs(3600);
+
 /// First pause after a search that led to nothing; it doubles.
 pub const FIRST_GIVE_UP_PAUSE: Duration = Duration::from_secs(600);
 

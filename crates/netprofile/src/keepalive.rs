@@ -11,8 +11,8 @@
 //!    twice, three seconds apart: Linux and others give a flow its long timer only then.
 //! 2. **Inbound after silence.** Port-preserving NATs hand out the same port again, and a second NAT behind the first
 //!    one hides the first one's expiry: there the hash says nothing. What proves a mapping alive is an authenticated
-//!    packet that comes *in* through it after a silence; how the owner brings one about (an inner TCP peer whose data
-//!    stays unacknowledged repeats it at doubling gaps, on a flow of its own) is its business.
+//!    packet that comes *in* through it after a silence; how the owner brings one about (it asks the gateway for a request,
+//!    on a flow of its own) is its business.
 //! 3. **Passive.** A mapping that was lost while idle, seen by a changed hash on any check or by one-way traffic (the
 //!    sequence numbers of inbound ESP jump after the silence), shrinks the interval at once, also below 20 s.
 //!

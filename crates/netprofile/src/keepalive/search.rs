@@ -52,6 +52,10 @@ pub struct LifetimeSearch {
     /// A mapping was lost, or a method contradicted itself, since the search began.
     unsettled: bool,
     recheck: Duration,
+    /// When it is searched anew, whatever is proven again meanwhile.
+    anew_at: Instant,
+    /// What was found is being proven again, and nothing else.
+    recalling: bool,
     hour_from: Instant,
     this_hour: Spent,
     spent: Spent,
@@ -128,6 +132,8 @@ impl LifetimeSearch {
             gave_up: 0,
             unsettled: false,
             recheck: defaults::RECHECK_AFTER,
+            anew_at: now,
+            recalling: false,
             hour_from: now,
             this_hour: Spent::default(),
             spent: Spent::default(),
@@ -234,6 +240,10 @@ impl LifetimeSearch {
                 self.lost = None;
             }
             self.begin_search();
+            if now < self.anew_at && self.is_proven_by_inbound() {
+                self.stage = Stage::Recall;
+                self.recalling = true;
+            }
         }
         self.proceed(now);
     }
@@ -370,6 +380,7 @@ impl LifetimeSearch {
         self.unsettled = false;
         self.doubted = None;
         self.recall_misses = 0;
+        self.recalling = false;
         self.stage = Stage::Hash;
     }
 
@@ -470,19 +481,20 @@ impl LifetimeSearch {
                     self.next_id = self.next_id.wrapping_add(1);
                 }
                 Step::ByHash(_) | Step::ByInbound(_) | Step::Rest => return,
-                Step::Enter(stage) => self.stage = stage,
+                Step::Enter(stage) => {
+                    self.recalling = false;
+                    self.stage = stage;
+                }
                 Step::Accept { lower, method, confidence } => {
                     self.suspected.retain(|&suspected| suspected > lower);
                     if self.doubted.take().is_some() {
                         self.restored = Some(now);
                     }
                     self.prove(Proven { lower, method, confidence, at: Some(now) });
-                    let pause = self.recheck_after();
-                    self.settle(pause, now);
+                    self.settle_again(now);
                 }
                 Step::Keep => {
-                    let pause = self.recheck_after();
-                    self.settle(pause, now);
+                    self.settle_again(now);
                 }
                 Step::GiveUp => {
                     self.settle(self.give_up_pause(), now);
@@ -517,7 +529,24 @@ impl LifetimeSearch {
         self.unsettled || [&self.hash, &self.inbound].into_iter().any(Bracket::is_contradicted)
     }
 
+    /// What was found holds.
+    fn settle_again(&mut self, now: Instant) {
+        // To prove it once more is no new search, which would be due at another time.
+        let pause = if self.recalling { Duration::ZERO } else { self.recheck_after() };
+        self.settle(pause, now);
+    }
+
     fn settle(&mut self, pause: Duration, now: Instant) {
-        self.stage = Stage::Settled { until: now + pause };
+        if !std::mem::take(&mut self.recalling) {
+            self.anew_at = now + pause;
+        }
+        let recall = self.is_proven_by_inbound().then_some(now + defaults::RECALL_AFTER);
+        let until = recall.map_or(self.anew_at, |recall| recall.min(self.anew_at));
+        self.stage = Stage::Settled { until };
+    }
+
+    fn is_proven_by_inbound(&self) -> bool {
+        let by_inbound = self.proven.is_some_and(|proven| proven.method == Method::InboundAfterSilence);
+        by_inbound && self.config.inbound_probe
     }
 }

@@ -9,10 +9,8 @@ use evenkeel_netprofile::keepalive::{
 
 use crate::idle::{Idle, Surroundings};
 use crate::nat::{Behaviour, Depends, Ports, Refresh};
-use crate::table::{BOTH_METHODS, HASH_ALONE, LIFETIMES};
+use crate::table::{BOTH_METHODS, HASH_ALONE, INBOUND_ALONE, LIFETIMES};
 
-const INBOUND_ALONE: Config =
-    Config { second_socket: false, inbound_probe: true, trust_hash_alone: false, remembered: None };
 const NOTHING: Config =
     Config { second_socket: false, inbound_probe: false, trust_hash_alone: false, remembered: None };
 
@@ -178,6 +176,29 @@ fn a_lifetime_that_shrinks_under_a_learned_interval_is_learned_anew() {
         idle.run_until(defaults::LEARNING_TIME * 3, |_| {});
         assert_learned(&idle);
     }
+}
+
+#[test]
+fn what_came_in_is_proven_again_each_hour_by_one_packet_and_a_shorter_lifetime_found_so() {
+    let around = Surroundings { inbound_every: Duration::from_secs(1 << 20), ..Surroundings::default() };
+    let mut idle = Idle::new(&[Behaviour::plain(120, Ports::Preserving)], around, INBOUND_ALONE, 9);
+    idle.run_until(defaults::LEARNING_TIME, |_| {});
+    assert_learned(&idle);
+    let spent = idle.search.spent().inbound_probes;
+    idle.run_until(defaults::LEARNING_TIME + 10 * defaults::RECALL_AFTER, |_| {});
+    assert_learned(&idle);
+    assert!((9..=11).contains(&(idle.search.spent().inbound_probes - spent)), "one an hour");
+    // Nothing but that packet shows it.
+    idle.nats.0[0].behaviour.lifetime = (Duration::from_secs(45), Duration::from_secs(45));
+    let end = idle.elapsed() + defaults::RECALL_AFTER + Duration::from_secs(15 * 60);
+    idle.run_until(end, |_| {});
+    assert_eq!(idle.losses, 0);
+    assert_learned(&idle);
+    // And a day after the search began, it is begun anew: what has become longer is found as well.
+    idle.nats.0[0].behaviour.lifetime = (Duration::from_secs(300), Duration::from_secs(300));
+    let end = idle.elapsed() + defaults::RECHECK_AFTER + defaults::LEARNING_TIME;
+    idle.run_until(end, |_| {});
+    assert_learned(&idle);
 }
 
 #[test]
