@@ -18,6 +18,13 @@ pub const SECOND_PORT_AFTER: Duration = Duration::from_millis(300);
 /// retransmission takes, so that one lost datagram is not taken for a blocked port.
 pub const HOLD_ANSWER: Duration = Duration::from_millis(300);
 
+/// An inbound probe ends this much before the search gives it up.
+pub const PROBE_SLACK: Duration = Duration::from_secs(10);
+
+/// How much another silence than the one that was asked for may have been, for a probe to count: the fifth of the proven
+/// lifetime that keepalives leave unused is several times that.
+pub const PROBE_TOLERANCE_PERCENT: u32 = 5;
+
 /// While the tunnel carries something, this often somebody looks whether it still does: a path that swallows everything
 /// from one moment to the next brings nothing about by itself, and a person waits meanwhile.
 pub const LOOK_AFTER: Duration = Duration::from_millis(500);

@@ -1,6 +1,7 @@
 //! The state machine: what goes in, what comes out.
 
 mod esp;
+mod inbound;
 mod mapping;
 mod moving;
 mod network;
@@ -444,7 +445,7 @@ impl Tunnel {
     fn close_paths(&mut self) {
         let mut used: BTreeSet<PathId> = self.links().map(|link| link.path_id).collect();
         used.extend(self.moving.fresh_path());
-        used.extend(self.mapping.as_ref().and_then(MappingSearch::spare));
+        used.extend(self.mapping.iter().flat_map(MappingSearch::spares));
         used.extend(self.phase.race().into_iter().flat_map(|race| race.lanes.iter().map(|lane| lane.path)));
         let idle: Vec<PathId> = self.open_paths.difference(&used).copied().collect();
         for path in idle {

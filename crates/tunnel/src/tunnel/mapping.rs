@@ -1,21 +1,24 @@
-//! The NAT's mapping: kept alive as seldom as this network is known to bear, which is found out on a second socket.
+//! The NAT's mapping: kept alive as seldom as this network is known to bear, which is found out on a second flow.
 
 use std::time::{Duration, Instant};
 
 use evenkeel_ipsec::ike::{Framing, Mapping, Path, Transmit};
 use evenkeel_ipsec::wire::KEEPALIVE;
-use evenkeel_netprofile::keepalive::{Action, ActionId, Check, Config, LifetimeSearch, MappingHash};
+use evenkeel_netprofile::keepalive::{
+    Action, ActionId, Check, Config, InboundProbe, LifetimeSearch, MappingHash, Remembered,
+};
 use evenkeel_netprofile::ladder::Transport;
 use evenkeel_netprofile::memory::NatPresence;
 
 use super::Tunnel;
 use super::esp::EspCheck;
+use super::inbound::InboundFlow;
 use crate::defaults;
 use crate::event::{Event, OpenedPath};
 use crate::phase::Phase;
 use crate::way::{PathId, Way};
 
-/// The search for the lifetime of the mapping, and the second socket that it is made on.
+/// The search for the lifetime of the mapping, and the flows that it is made on.
 pub(crate) struct MappingSearch {
     pub(crate) search: LifetimeSearch,
     spare: Option<Spare>,
@@ -23,18 +26,36 @@ pub(crate) struct MappingSearch {
     seen: Option<Mapping>,
     /// The check that was asked for last.
     asked: ActionId,
+    pub(super) inbound: InboundFlow,
 }
 
 /// A path beside the one in use, on which nothing is sent but checks.
-struct Spare {
+pub(super) struct Spare {
     id: PathId,
-    path: Option<Path>,
+    pub(super) path: Option<Path>,
 }
 
 impl MappingSearch {
-    pub(crate) fn spare(&self) -> Option<PathId> {
-        self.spare.as_ref().map(|spare| spare.id)
+    fn new(config: Config, now: Instant) -> Self {
+        Self {
+            search: LifetimeSearch::new(config, now),
+            spare: None,
+            seen: None,
+            asked: ActionId(0),
+            inbound: InboundFlow::default(),
+        }
     }
+
+    /// The paths beside the one in use.
+    pub(crate) fn spares(&self) -> impl Iterator<Item = PathId> {
+        [&self.spare, &self.inbound.spare].into_iter().flatten().map(|spare| spare.id)
+    }
+}
+
+/// A search by what the gateway sees of the second socket alone.
+pub(super) fn search_by_hash(remembered: Option<Remembered>, now: Instant) -> MappingSearch {
+    let config = Config { second_socket: true, inbound_probe: false, trust_hash_alone: true, remembered };
+    MappingSearch::new(config, now)
 }
 
 impl Tunnel {
@@ -48,18 +69,18 @@ impl Tunnel {
         if !ike.nat_local || link.path.nat.framing == Framing::Stream {
             return;
         }
-        let config = Config {
-            second_socket: ike.mobike,
-            // A packet that is brought about through the tunnel comes in on the live mapping, which is not to be risked.
-            inbound_probe: false,
-            trust_hash_alone: true,
-            remembered: self.profile.remembered_lifetime(),
-        };
-        self.mapping = Some(MappingSearch {
-            search: LifetimeSearch::new(config, now),
-            spare: None,
-            seen: None,
-            asked: ActionId(0),
+        let remembered = self.profile.remembered_lifetime();
+        self.mapping = Some(if ike.delayed_checks {
+            // Proof behind any NAT, in no more time than hashes take.
+            let config =
+                Config { second_socket: false, inbound_probe: true, trust_hash_alone: false, remembered };
+            MappingSearch::new(config, now)
+        } else if ike.mobike {
+            search_by_hash(remembered, now)
+        } else {
+            let config =
+                Config { second_socket: false, inbound_probe: false, trust_hash_alone: false, remembered };
+            MappingSearch::new(config, now)
         });
     }
 
@@ -100,8 +121,7 @@ impl Tunnel {
                     mapping.asked = id;
                     self.check_second_socket(now);
                 }
-                // Not offered, see `start_mapping`.
-                Action::ProbeInbound { .. } => {}
+                Action::ProbeInbound { id, silence } => self.probe_inbound(id, silence, now),
             }
         }
         // Only what keeps a mapping makes DPD needless, and only while nobody waits for an answer.
@@ -123,16 +143,21 @@ impl Tunnel {
             }
             Some(Spare { path: None, .. }) => {}
             None => {
-                let Some(link) = self.phase.link() else { return };
-                let way = Way { gateway: link.path.nat.remote.ip(), transport: Transport::Udp4500 };
-                let path = PathId(self.next_id());
-                self.open_paths.insert(path);
-                self.events.push_back(Event::OpenPath { path, way });
+                let spare = self.open_spare();
                 if let Some(mapping) = &mut self.mapping {
-                    mapping.spare = Some(Spare { id: path, path: None });
+                    mapping.spare = spare;
                 }
             }
         }
+    }
+
+    /// Has another path to the gateway opened.
+    pub(super) fn open_spare(&mut self) -> Option<Spare> {
+        let way = Way { gateway: self.phase.link()?.path.nat.remote.ip(), transport: Transport::Udp4500 };
+        let id = PathId(self.next_id());
+        self.open_paths.insert(id);
+        self.events.push_back(Event::OpenPath { path: id, way });
+        Some(Spare { id, path: None })
     }
 
     fn second_socket_silent(&mut self, now: Instant) {
@@ -141,30 +166,39 @@ impl Tunnel {
         }
     }
 
-    /// The second socket is open. Whether it was that.
+    /// A path beside the one in use is open. Whether it was that.
     pub(super) fn spare_opened(&mut self, id: PathId, opened: OpenedPath, now: Instant) -> bool {
-        let Some(mapping) = self.mapping.as_mut().filter(|mapping| mapping.spare() == Some(id)) else {
-            return false;
-        };
-        if let Some(spare) = &mut mapping.spare {
+        let Some(mapping) = &mut self.mapping else { return false };
+        if let Some(spare) = mapping.spare.as_mut().filter(|spare| spare.id == id) {
             spare.path = Some(opened.nat);
+            self.check_second_socket(now);
+        } else if let Some(spare) = mapping.inbound.spare.as_mut().filter(|spare| spare.id == id) {
+            spare.path = Some(opened.nat);
+            self.use_flow(opened.nat, now);
+        } else {
+            return false;
         }
-        self.check_second_socket(now);
         true
     }
 
-    /// The second socket could not be opened, or is gone. Whether it was that.
+    /// A path beside the one in use could not be opened, or is gone. Whether it was that.
     pub(super) fn spare_failed(&mut self, id: PathId, now: Instant) -> bool {
-        let Some(mapping) = self.mapping.as_mut().filter(|mapping| mapping.spare() == Some(id)) else {
+        let Some(mapping) = &mut self.mapping else { return false };
+        if mapping.spare.take_if(|spare| spare.id == id).is_some() {
+            self.second_socket_silent(now);
+        } else if mapping.inbound.spare.take_if(|spare| spare.id == id).is_some() {
+            self.probed(InboundProbe::Unavailable, now);
+        } else {
             return false;
-        };
-        mapping.spare = None;
-        self.second_socket_silent(now);
+        }
         true
     }
 
     /// The gateway has answered along the second socket, if that is what `path` is.
     pub(super) fn spare_checked(&mut self, path: Path, seen: Option<Mapping>, now: Instant) {
+        if self.flow_checked(path, now) {
+            return;
+        }
         let Some(mapping) = &mut self.mapping else { return };
         if mapping.spare.as_ref().and_then(|spare| spare.path) != Some(path) {
             return;
@@ -184,7 +218,7 @@ impl Tunnel {
     }
 
     /// Takes down what the search has found.
-    fn learn_lifetime(&mut self, now: Instant) {
+    pub(super) fn learn_lifetime(&mut self, now: Instant) {
         let Some(mapping) = &self.mapping else { return };
         let learned = mapping.search.learned();
         let proven = learned.proven_at.map(|at| self.wall_at(at));
@@ -196,6 +230,7 @@ impl Tunnel {
         if spare == Some(path) {
             self.second_socket_silent(now);
         }
+        self.flow_unreachable(path, now);
     }
 
     /// The gateway sees us come from elsewhere than before, although we have not moved.
@@ -203,6 +238,7 @@ impl Tunnel {
         let idle = self.keepalive.last_gap();
         let Some(mapping) = &mut self.mapping else { return };
         tracing::warn!(?idle, "the NAT has forgotten us");
+        mapping.inbound.drop_probe();
         mapping.search.handle_mapping_lost(idle, now);
         self.learn_lifetime(now);
     }
@@ -224,11 +260,13 @@ impl Tunnel {
         {
             mapping.search.handle_timeout(now);
         }
+        self.inbound_timeout(now);
     }
 
     /// When the search has something to do.
     pub(super) fn mapping_due(&self) -> Option<Instant> {
         let searching = matches!(self.phase, Phase::Up(_)) && self.moving.is_still();
-        self.mapping.as_ref().filter(|_| searching)?.search.poll_timeout()
+        let mapping = self.mapping.as_ref().filter(|_| searching)?;
+        [mapping.search.poll_timeout(), mapping.inbound.due()].into_iter().flatten().min()
     }
 }

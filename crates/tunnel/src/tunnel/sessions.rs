@@ -117,6 +117,11 @@ impl Tunnel {
                     self.path_unreachable(path, now);
                     self.spare_unreachable(path, now);
                 }
+                ike::Event::DelayedCheck { path, outcome } => {
+                    if matches!(role, Role::InUse) {
+                        self.delayed_check(path, outcome, now);
+                    }
+                }
                 ike::Event::ReauthenticationDue { .. } => {
                     if matches!(role, Role::InUse)
                         && matches!(self.reauthentication, Reauthentication::NotDue)

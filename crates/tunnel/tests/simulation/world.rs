@@ -397,7 +397,7 @@ impl World {
                 if let Some(responder) = self.gateways.get_mut(&gateway) {
                     responder.handle_datagram(path, &payload, self.now);
                 }
-            } else {
+            } else if !self.offline {
                 self.tunnel.handle_datagram(path, &payload, self.now);
             }
             self.drain();
