@@ -12,7 +12,9 @@ use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Network, Topology,
     client::Client,
-    office::{ALICE_MAIL, PSK, psk_gateway},
+    office::{ALICE_MAIL, Office, PSK, psk_gateway},
+    pki::Key,
+    practice::PracticeGateway,
     profile::Profile,
     sandbox,
     strongswan::{Charon, Config},
@@ -26,7 +28,11 @@ const GRACE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(300);
 
 fn network(nat: Nat) -> anyhow::Result<Network> {
-    let network = Topology::behind(nat).build()?;
+    serving(&Topology::behind(nat))
+}
+
+fn serving(topology: &Topology) -> anyhow::Result<Network> {
+    let network = topology.build()?;
     network.client().without_ipv6()?;
     traffic::serve(network.client())?;
     Ok(network)
@@ -37,6 +43,19 @@ fn silent_gateway() -> Config {
     let mut config = psk_gateway();
     config.pools[0].attributes.clear();
     config
+}
+
+/// The office's gateway for once one that knows delayed checks.
+fn practice(network: &Network) -> anyhow::Result<PracticeGateway<'_>> {
+    PracticeGateway::of_office(&network.gateway, network.gateway_address(), &Office::new(Key::P256)?, None)
+}
+
+/// Where the gateway sends to the only client that it has.
+fn remote(gateway: &PracticeGateway<'_>) -> anyhow::Result<String> {
+    let answer = gateway.control(r#"{"command":"status"}"#)?;
+    let status = &answer["ok"];
+    ensure!(status["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1), "{status}");
+    status["sessions"][0]["remote"].as_str().map(str::to_owned).with_context(|| status.to_string())
 }
 
 fn connect<'n>(network: &'n Network) -> anyhow::Result<(Client<'n>, IpAddr)> {
@@ -118,6 +137,130 @@ fn a_mapping_that_is_forgotten_lets_the_office_in_again_after_an_interval() {
         let after = charon.wait_for_sas("one IKE SA", GRACE, |sas| sas.matches("rw {").count() == 1)?;
         ensure!(charon.remote_ports()? != before, "the same mapping: {after}");
         ensure!(client.status()?.ike_sa.context("an IKE SA")?.spi_i == spi, "another IKE SA");
+        client.disconnect()
+    });
+}
+
+/// What the translators of the tests below forget a mapping after: a silence of 30 s is survived, one of 45 s is not.
+const BETWEEN: Duration = Duration::from_secs(33);
+/// The same, of a flow that was not used twice yet.
+const YOUNG: Duration = Duration::from_secs(15);
+/// Ten idle seconds, three for the flow to get its long timer, the silence of 30 s, and the machine's other work.
+const FIRST_PROOF: Duration = Duration::from_secs(75);
+
+/// A silence of 45 s more.
+const PROOF_AND_DEATH: Duration = Duration::from_secs(135);
+
+/// The first two steps of a search by what comes in: one silence that its mapping survives, and one that it does not, which
+/// no port shows. The interval in use must be right after the first of them and stay right.
+fn learns_by_what_comes_in(topology: &Topology) -> anyhow::Result<()> {
+    let network = serving(topology)?;
+    let gateway = practice(&network)?;
+    let (client, inner) = connect(&network)?;
+    let (before, started) = (remote(&gateway)?, Instant::now());
+    let mut learned_after = None;
+    while !client.log().contains("outcome=Elsewhere") {
+        ensure!(started.elapsed() < PROOF_AND_DEATH, "{learned_after:?}, no mapping was found dead");
+        // In between the tunnel is idle, and the machine too.
+        thread::sleep(Duration::from_secs(1));
+        let interval = Duration::from_secs(client.status()?.keepalive_s.context("an interval")?.into());
+        ensure!(interval < BETWEEN, "{interval:?}");
+        let learned = interval >= BETWEEN * 7 / 10;
+        ensure!(learned || learned_after.is_none(), "{interval:?} after more");
+        if learned && learned_after.is_none() {
+            learned_after = Some(started.elapsed());
+        }
+    }
+    println!("learned after {learned_after:?}, a dead mapping seen after {:?}", started.elapsed());
+    ensure!(learned_after.is_some_and(|after| after < FIRST_PROOF), "{learned_after:?}");
+    ensure!(gets_in(&network, inner)?, "the office does not get in");
+    ensure!(remote(&gateway)? == before, "the gateway followed to another flow");
+    client.disconnect()
+}
+
+#[test]
+fn a_lifetime_is_learned_behind_a_translator_that_keeps_ports() {
+    sandbox::run(|| {
+        learns_by_what_comes_in(&Topology::behind(Nat::preserving().forgetting_after(YOUNG, BETWEEN)))
+    });
+}
+
+#[test]
+fn a_lifetime_is_learned_behind_two_translators_of_which_the_inner_one_keeps_ports() {
+    sandbox::run(|| {
+        let inner = Nat::preserving().forgetting_after(YOUNG, BETWEEN);
+        learns_by_what_comes_in(&Topology::behind(inner).and_carrier(Nat::random()))
+    });
+}
+
+#[test]
+fn a_lifetime_that_shrinks_under_what_was_learned_costs_one_interval() {
+    const SHRUNK: Duration = Duration::from_secs(12);
+    sandbox::run(|| {
+        let network = network(Nat::random().forgetting_after(YOUNG, BETWEEN))?;
+        let gateway = practice(&network)?;
+        let (client, inner) = connect(&network)?;
+        let is_learned =
+            |status: &evenkeel_ipc::Status| status.keepalive_s.is_some_and(|interval| interval > 20);
+        let learned = client.wait_longer_for("a longer interval", FIRST_PROOF, is_learned)?.keepalive_s;
+        let interval = Duration::from_secs(learned.context("an interval")?.into());
+        let nat = network.nat.as_ref().context("a translator")?;
+        Nat::random().forgetting_after(SHRUNK, SHRUNK).reconfigure(nat)?;
+        // From this packet on the mapping has the new timer.
+        ensure!(gets_in(&network, inner)?, "the office does not reach the client at all");
+        let (silent, before) = (Instant::now(), remote(&gateway)?);
+        // The silence that the mapping does not survive any more.
+        thread::sleep(SHRUNK + Duration::from_secs(2));
+        ensure!(!gets_in(&network, inner)?, "the translator has not forgotten");
+        wait::until("the office to get in again", interval + GRACE, || {
+            gets_in(&network, inner).ok().filter(|reached| *reached)
+        })?;
+        let recovered = silent.elapsed();
+        println!("in again {recovered:?} after the last packet, the interval was {interval:?}");
+        ensure!(recovered < interval + GRACE, "{recovered:?}");
+        ensure!(remote(&gateway)? != before, "the same mapping");
+        // Not again: the silence is one that keepalives end in time.
+        let shorter = client.status()?.keepalive_s;
+        ensure!(shorter.is_some_and(|interval| u64::from(interval) < SHRUNK.as_secs()), "{shorter:?}");
+        thread::sleep(SHRUNK + Duration::from_secs(2));
+        ensure!(gets_in(&network, inner)?, "the mapping was lost again");
+        client.disconnect()
+    });
+}
+
+#[test]
+fn a_lifetime_of_ten_seconds_is_found_from_the_first_mapping_that_it_costs() {
+    const LIFETIME: Duration = Duration::from_secs(10);
+    sandbox::run(|| {
+        let network = network(Nat::random().forgetting_after(LIFETIME, LIFETIME))?;
+        let charon = Charon::start(&network.gateway, silent_gateway())?;
+        let (client, inner) = connect(&network)?;
+        let spi = client.status()?.ike_sa.context("an IKE SA")?.spi_i;
+        // The first silence of 20 s begins five seconds after the start, with what later answers are compared with.
+        let is_shorter =
+            |status: &evenkeel_ipc::Status| status.keepalive_s.is_some_and(|interval| interval < 10);
+        client.wait_longer_for("a shorter interval", FIRST_INTERVAL + GRACE * 3, is_shorter)?;
+        for _ in 0..2 {
+            // Silences that would be too long without keepalives.
+            thread::sleep(LIFETIME + Duration::from_secs(2));
+            ensure!(gets_in(&network, inner)?, "the office does not get in: {}", charon.log());
+        }
+        ensure!(client.status()?.ike_sa.context("an IKE SA")?.spi_i == spi, "another IKE SA");
+        client.disconnect()
+    });
+}
+
+#[test]
+fn a_gateway_that_does_not_know_delayed_checks_ignores_the_offer() {
+    sandbox::run(|| {
+        let network = network(Nat::preserving())?;
+        let charon = Charon::start(&network.gateway, silent_gateway())?;
+        let (client, inner) = connect(&network)?;
+        ensure!(gets_in(&network, inner)?, "the office does not get in");
+        let log = charon.log();
+        let offered = |line: &str| line.contains("parsed IKE_AUTH request 1") && line.contains("60931");
+        ensure!(log.lines().any(offered), "nothing was offered: {log}");
+        ensure!(!log.lines().any(|line| line.contains("generating") && line.contains("60931")), "{log}");
         client.disconnect()
     });
 }
