@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_number_is_not_taken_for_the_announcement() {
+    fn the_number_of_somebody_else_is_not_taken_for_the_announcement() {
         let announced = |data: &[u8]| is_supported(&payloads(NotifyType::DelayedCheckSupported, data));
         let Payload::Notify(ours) = supported() else { panic!("a notification") };
         assert_eq!(ours.kind.number(), 60_931);
