@@ -13,6 +13,8 @@ use evenkeel_lab::{
 };
 
 const MOMENT: Duration = Duration::from_millis(300);
+/// For what has to arrive, on a busy machine too.
+const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn the_office_is_out_of_reach_without_a_tunnel() {
@@ -20,7 +22,7 @@ fn the_office_is_out_of_reach_without_a_tunnel() {
         let network = Topology::behind(Nat::preserving()).build()?;
         traffic::serve(&network.server)?;
         ensure!(!traffic::reaches(network.client(), SERVER_V4.into(), MOMENT));
-        ensure!(traffic::reaches(&network.gateway, SERVER_V4.into(), MOMENT));
+        ensure!(traffic::reaches(&network.gateway, SERVER_V4.into(), SOON));
         Ok(())
     });
 }
@@ -56,7 +58,7 @@ fn large_packets_vanish_without_a_word_in_a_narrow_path() {
         traffic::serve(&network.gateway)?;
         // IPv6 routers never fragment, so the size decides.
         let gateway = evenkeel_lab::topology::GATEWAY_V6.into();
-        ensure!(traffic::echo(network.client(), gateway, 1200, MOMENT)?.is_some());
+        ensure!(traffic::echo(network.client(), gateway, 1200, SOON)?.is_some());
         ensure!(traffic::echo(network.client(), gateway, 1400, MOMENT)?.is_none());
         Ok(())
     });
@@ -68,7 +70,7 @@ fn a_blocked_port_is_blocked_and_others_are_not() {
         let network = Topology::behind(Nat::preserving()).blocking_udp(traffic::PORT).build()?;
         traffic::serve(&network.gateway)?;
         ensure!(traffic::echo(network.client(), network.gateway_address(), 10, MOMENT)?.is_none());
-        ensure!(traffic::reaches(network.client(), network.gateway_address(), MOMENT));
+        ensure!(traffic::reaches(network.client(), network.gateway_address(), SOON));
         Ok(())
     });
 }
@@ -118,7 +120,7 @@ fn the_office_has_ipv6() {
     sandbox::run(|| {
         let network = Topology::plain().with_ipv6().build()?;
         traffic::serve(&network.server)?;
-        ensure!(traffic::reaches(&network.gateway, SERVER_V6.into(), MOMENT));
+        ensure!(traffic::reaches(&network.gateway, SERVER_V6.into(), SOON));
         Ok(())
     });
 }
