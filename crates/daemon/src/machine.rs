@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use evenkeel_datapath::{
-    ChildSas, DataPlane, DataPlaneConfig, EventSink, MssClamp, PeerAddress, PlaneDrop, PlaneEvent,
+    ChildSas, DataPlane, DataPlaneConfig, EventSink, MssClamp, PeerAddress, PlaneDrop, PlaneEvent, Telling,
 };
 use evenkeel_ipc::Cause;
 use evenkeel_ipsec::ike::{ChildInstalled, Transmit};
@@ -201,7 +201,11 @@ impl Machine for LocalMachine {
     fn configure(&mut self, inner: Arc<InnerNetwork>) {
         let (Some(started), Some(device)) = (&self.plane, &self.device) else { return };
         started.plane.set_mss(MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 });
-        started.plane.set_inner_mtu(inner.whole);
+        let telling = if inner.whole_is_told { Telling::Senders } else { Telling::Nobody };
+        started.plane.set_inner_mtu(inner.whole, telling);
+        if let Some(mtu) = inner.from_afar {
+            started.plane.tell_far_ends(mtu);
+        }
         self.network.apply(device.name.clone(), inner);
     }
 

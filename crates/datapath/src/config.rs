@@ -21,6 +21,15 @@ pub struct DataPlaneConfig {
     pub events: EventSink,
 }
 
+/// Who is told of a limit for what leaves. Systems remember it for minutes, and take a larger one back only then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// The senders of what is longer.
+    Senders,
+    /// Nobody, since the limit may be higher again in a moment.
+    Nobody,
+}
+
 /// Both directions of a CHILD SA.
 pub struct ChildSas {
     /// Receives.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_platform::tun::{Frame, MAX_PACKET, Offload, Tun};
 
+use crate::config::Telling;
 use crate::mailbox::Inbox;
 use crate::mss::{Checksum, MssClamp};
 use crate::oversize::too_big_message;
@@ -29,12 +30,15 @@ pub(crate) struct Source<C> {
     pub(crate) mss: MssClamp,
     /// No longer inner packet than this leaves.
     pub(crate) inner_mtu: usize,
+    /// Whether whoever sends longer ones is told so.
+    pub(crate) telling: Telling,
     told: Budget,
 }
 
 impl<C> Source<C> {
     pub(crate) fn new(tun: Tun, inbox: Inbox<C>, mss: MssClamp) -> Self {
-        Self { tun, inbox, mss, inner_mtu: usize::MAX, told: Budget::new(TOLD.0, TOLD.1) }
+        let told = Budget::new(TOLD.0, TOLD.1);
+        Self { tun, inbox, mss, inner_mtu: usize::MAX, telling: Telling::Senders, told }
     }
 
     /// Lowers the MSS that a frame's packet offers. No superpacket is a SYN.
@@ -50,7 +54,9 @@ impl<C> Source<C> {
     #[cold]
     pub(crate) fn make_fit(&mut self, segments: &mut Segments<'_>, stats: &ThreadStats) -> bool {
         let mtu = u16::try_from(self.inner_mtu).unwrap_or(u16::MAX);
-        if let Some(message) = too_big_message(segments.whole(), segments.longest(), mtu) {
+        if self.telling == Telling::Senders
+            && let Some(message) = too_big_message(segments.whole(), segments.longest(), mtu)
+        {
             self.tell(&message, stats);
         }
         segments.shorten(self.inner_mtu)

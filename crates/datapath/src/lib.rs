@@ -53,7 +53,7 @@ mod train;
 #[cfg(feature = "wireguard")]
 pub mod wireguard;
 
-pub use config::{ChildSas, DataPlaneConfig, EventSink, PeerAddress, PlaneEvent};
+pub use config::{ChildSas, DataPlaneConfig, EventSink, PeerAddress, PlaneEvent, Telling};
 pub use mss::MssClamp;
 pub use plane::DataPlane;
 pub use stats::{InboundStats, OutboundStats, PlaneDrop, PlaneStats};

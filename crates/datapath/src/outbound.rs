@@ -11,7 +11,7 @@ use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_platform::socket::{MAX_TRAIN, UdpSocket, is_too_big};
 use evenkeel_platform::tun::{Frame, Tun};
 
-use crate::config::{EventSink, PlaneEvent};
+use crate::config::{EventSink, PlaneEvent, Telling};
 use crate::flows::Flows;
 use crate::from_tun::{FromTun, Source};
 use crate::icmp::Quote;
@@ -39,8 +39,10 @@ pub(crate) enum OutboundChange {
     SetPeer(EspSpi, SocketAddr),
     SetSocket(UdpSocket),
     SetMss(MssClamp),
+    /// The far ends of connections are to send no longer segments.
+    TellFarEnds(MssClamp),
     /// No longer inner packet than this leaves.
-    SetInnerMtu(u16),
+    SetInnerMtu(u16, Telling),
     Probe(Box<Probe>),
     /// ICMP says that this packet was longer than a link takes.
     JudgeTooBig {
@@ -69,6 +71,9 @@ pub(crate) struct Outbound {
     sas: Vec<OutboundEntry>,
     train: Train,
     flows: Flows,
+    /// What near and far ends were told last.
+    told_near: usize,
+    told_far: MssClamp,
     too_big: Throttle,
     trouble: Throttle,
 }
@@ -90,6 +95,8 @@ impl Outbound {
             sas: Vec::new(),
             train: Train::new(),
             flows: Flows::new(),
+            told_near: usize::MAX,
+            told_far: mss,
             too_big: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
@@ -175,8 +182,9 @@ impl FromTun for Outbound {
                     }
                 }
                 OutboundChange::SetSocket(socket) => self.socket = socket,
-                OutboundChange::SetMss(mss) => self.change_mss(mss),
-                OutboundChange::SetInnerMtu(mtu) => self.change_inner_mtu(mtu),
+                OutboundChange::SetMss(mss) => self.source.mss = mss,
+                OutboundChange::TellFarEnds(mss) => self.tell_far_ends(mss),
+                OutboundChange::SetInnerMtu(mtu, telling) => self.change_inner_mtu(mtu, telling),
                 OutboundChange::Probe(probe) => self.probe(&probe),
                 OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
                 OutboundChange::Stop => return ControlFlow::Break(()),
@@ -274,9 +282,13 @@ impl Outbound {
 
     /// What is on its way when the path becomes narrower is lost: its senders are told at once.
     #[cold]
-    fn change_inner_mtu(&mut self, mtu: u16) {
-        let before = std::mem::replace(&mut self.source.inner_mtu, mtu.into());
-        if self.source.inner_mtu < before {
+    fn change_inner_mtu(&mut self, mtu: u16, telling: Telling) {
+        (self.source.inner_mtu, self.source.telling) = (mtu.into(), telling);
+        if telling == Telling::Nobody {
+            return;
+        }
+        let before = std::mem::replace(&mut self.told_near, mtu.into());
+        if usize::from(mtu) < before {
             for message in self.flows.told_here(mtu) {
                 self.source.tell(&message, &self.stats);
             }
@@ -285,8 +297,8 @@ impl Outbound {
 
     /// Connections that begin are limited as they begin; the far ends of those that there are have to be told.
     #[cold]
-    fn change_mss(&mut self, mss: MssClamp) {
-        let before = std::mem::replace(&mut self.source.mss, mss);
+    fn tell_far_ends(&mut self, mss: MssClamp) {
+        let before = std::mem::replace(&mut self.told_far, mss);
         let messages: Vec<Vec<u8>> = self.flows.told(mss, before).collect();
         for message in messages {
             let chosen = self.sas.iter().position(|entry| entry.sending && entry.sa.permits(&message));

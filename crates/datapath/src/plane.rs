@@ -11,7 +11,7 @@ use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::Tun;
 use evenkeel_platform::wakeup::Wakeup;
 
-use crate::config::{ChildSas, DataPlaneConfig, PeerAddress};
+use crate::config::{ChildSas, DataPlaneConfig, PeerAddress, Telling};
 use crate::from_tun::FromTun;
 use crate::inbound::{Inbound, InboundChange, InboundEntry, InboundStatistics};
 use crate::mailbox::{Mailbox, mailbox};
@@ -118,8 +118,7 @@ impl DataPlane {
         self.outbound.post(OutboundChange::SetSocket(socket));
     }
 
-    /// Changes the MSS limits; for connections that begin from now on. Of a lower limit the far ends of the connections that
-    /// there are are told by ICMP through the tunnel: what arrives has to be as short.
+    /// Changes the MSS limits; for connections that begin from now on.
     pub fn set_mss(&self, mss: MssClamp) {
         self.outbound.post(OutboundChange::SetMss(mss));
         self.inbound.post(InboundChange::SetMss(mss));
@@ -127,10 +126,18 @@ impl DataPlane {
 
     /// Changes the effective inner MTU, which may be lower than the device's: no longer packet than this leaves, except
     /// IPv6 packets of up to 1280 bytes that are no TCP. TCP data is cut to fit, IPv4 packets without DF are fragmented,
-    /// and the senders of all others are told by ICMP; see the changes that belong to it,
-    /// [`set_mss`](Self::set_mss) and [`Tun::set_mtu`]. At first there is no limit; less than 576 counts as 576.
-    pub fn set_inner_mtu(&self, mtu: u16) {
-        self.outbound.post(OutboundChange::SetInnerMtu(mtu.max(MIN_INNER_MTU)));
+    /// and others are dropped. With [`Telling::Senders`] the senders of what is too long are told by ICMP. See the changes
+    /// that belong to it, [`set_mss`](Self::set_mss), [`tell_far_ends`](Self::tell_far_ends) and [`Tun::set_mtu`]. At first
+    /// there is no limit; less than 576 counts as 576.
+    pub fn set_inner_mtu(&self, mtu: u16, telling: Telling) {
+        self.outbound.post(OutboundChange::SetInnerMtu(mtu.max(MIN_INNER_MTU), telling));
+    }
+
+    /// What arrives may be as long as this and no longer: if that is less than they were told before, or than the MSS limit
+    /// that the plane began with, the far ends of the connections that there are are told by ICMP through the tunnel. They
+    /// remember it for minutes, so it should be sure.
+    pub fn tell_far_ends(&self, mtu: u16) {
+        self.outbound.post(OutboundChange::TellFarEnds(MssClamp::for_mtu(mtu.max(MIN_INNER_MTU))));
     }
 
     /// Tells, by [`InboundAfterSilence`](crate::PlaneEvent::InboundAfterSilence), of packets that arrive when nothing

@@ -29,6 +29,12 @@ pub struct InnerNetwork {
     /// The largest inner packet that crosses the path whole. The interface's MTU may be larger, since systems take IPv6
     /// from one with less than 1280.
     pub whole: u16,
+    /// Whether senders are to be told of [`whole`](Self::whole), who remember it: not while it is only what was known before
+    /// this path was measured.
+    pub whole_is_told: bool,
+    /// The largest inner packet that crosses the path whole on its way here, of which far ends are to be told; `None` while
+    /// that has yet to be measured.
+    pub from_afar: Option<u16>,
     /// TCP MSS for inner IPv4.
     pub mss_v4: u16,
     /// TCP MSS for inner IPv6.
@@ -70,9 +76,24 @@ impl InnerNetwork {
             gateways,
             mtu,
             whole: mtu.min(encapsulation.inner_mtu(sizes.uplink)),
+            whole_is_told: sizes.uplink_measured,
+            from_afar: sizes.downlink_measured.then(|| {
+                let crosses = encapsulation.inner_mtu(sizes.downlink);
+                overrides.mtu.map_or(crosses, |mtu| mtu.min(crosses))
+            }),
             mss_v4: tcp_mss(Family::V4, whole),
             mss_v6: tcp_mss(Family::V6, whole),
         }
+    }
+
+    /// Leaves alone what connections hold on to until the path has been measured: limits that are lower for a moment would be
+    /// theirs for long. What leaves is cut to [`whole`](Self::whole) at once.
+    pub(crate) fn keeping_limits_of(self, before: &Self) -> Self {
+        let mtu = if self.whole_is_told { self.mtu } else { self.mtu.max(before.mtu) };
+        let measured = self.whole_is_told && self.from_afar.is_some();
+        let kept = |limit: u16, before: u16| if measured { limit } else { limit.max(before) };
+        let (mss_v4, mss_v6) = (kept(self.mss_v4, before.mss_v4), kept(self.mss_v6, before.mss_v6));
+        Self { mtu, mss_v4, mss_v6, ..self }
     }
 
     /// Whether everything of at least one address family goes through the tunnel.

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use evenkeel_ipsec::ike::{ChildSaInfo, Configuration};
-use evenkeel_netprofile::defaults::CONSERVATIVE_PATH_MTU;
+use evenkeel_netprofile::defaults::{CONSERVATIVE_PATH_MTU, LARGEST_PATH_MTU};
 use evenkeel_netprofile::memory::{LearnedMtu, NetworkProfile};
 use evenkeel_netprofile::mtu::{self, Config, Direction, PmtuSearch, ProbeId, ProbeStyle};
 use evenkeel_netprofile::overhead::{Encapsulation, Family};
+use evenkeel_netprofile::time::UnixSeconds;
 
 use crate::event::OpenedPath;
 use crate::inner::shape_of;
@@ -37,6 +38,8 @@ pub(crate) struct Sizes {
     downlink: PmtuSearch,
     /// Whether the size in use towards the gateway has been answered, and is no guess.
     uplink_answered: bool,
+    /// The largest packet that is known to cross the path to the gateway.
+    crosses: Option<u16>,
 }
 
 impl Sizes {
@@ -56,19 +59,30 @@ impl Sizes {
             direction,
             style,
             encapsulation,
-            link_mtu: path.path_mtu,
+            // What the system knows is what routers said of packets that left, up to ten minutes ago.
+            link_mtu: LARGEST_PATH_MTU,
             remembered: remembered.map(|mtu| mtu.size),
             first_number,
             rtt: None,
+        };
+        // A router has said so not long ago: that is where to begin, and not where to end.
+        let said = |remembered: Option<LearnedMtu>| {
+            let size = remembered.map_or(CONSERVATIVE_PATH_MTU, |mtu| mtu.size);
+            if path.path_mtu < size {
+                Some(LearnedMtu { size: path.path_mtu, at: UnixSeconds(0) })
+            } else {
+                remembered
+            }
         };
         let style = if child.tfc_supported { ProbeStyle::Padded } else { ProbeStyle::Echo };
         Some(Self {
             source,
             target,
             encapsulation,
-            uplink: PmtuSearch::new(config(Direction::Uplink, style, profile.uplink), now),
+            uplink: PmtuSearch::new(config(Direction::Uplink, style, said(profile.uplink)), now),
             downlink: PmtuSearch::new(config(Direction::Downlink, ProbeStyle::Echo, profile.downlink), now),
             uplink_answered: false,
+            crosses: None,
         })
     }
 
@@ -104,6 +118,19 @@ impl Sizes {
                 search.handle_timeout(now);
             }
         }
+        self.note_crossing(now);
+    }
+
+    /// Requests for large answers that were longer than what crosses the path have been lost on their way there.
+    fn note_crossing(&mut self, now: Instant) {
+        if !self.uplink_answered {
+            return;
+        }
+        let size = self.uplink.size();
+        let before = self.crosses.replace(size);
+        if before.map_or(size < self.downlink.ceiling(), |before| size < before) {
+            self.downlink.handle_requests_lost(now);
+        }
     }
 
     pub(crate) fn handle_reply(&mut self, id: ProbeId, now: Instant) {
@@ -111,6 +138,7 @@ impl Sizes {
         for search in self.both() {
             search.handle_reply(id, now);
         }
+        self.note_crossing(now);
     }
 
     /// Traffic flows: black holes are to be noticed.
@@ -125,11 +153,16 @@ impl Sizes {
     }
 
     pub(crate) fn sizes(&self) -> PathSizes {
-        PathSizes { uplink: self.uplink.size(), downlink: self.downlink.size() }
+        PathSizes {
+            uplink: self.uplink.size(),
+            downlink: self.downlink.size(),
+            uplink_measured: self.uplink.is_measured(),
+            downlink_measured: self.downlink.is_measured(),
+        }
     }
 
     /// What there is to remember of them.
-    pub(crate) fn remember(&self, profile: &mut NetworkProfile, at: evenkeel_netprofile::time::UnixSeconds) {
+    pub(crate) fn remember(&self, profile: &mut NetworkProfile, at: UnixSeconds) {
         profile.uplink = LearnedMtu::of(&self.uplink, at).or(profile.uplink);
         profile.downlink = LearnedMtu::of(&self.downlink, at).or(profile.downlink);
     }
@@ -156,6 +189,11 @@ pub struct PathSizes {
     pub uplink: u16,
     /// From the gateway.
     pub downlink: u16,
+    /// Whether [`uplink`](Self::uplink) is what this path was found to carry, or the best that can be known of it. Until then
+    /// it is what was known before, and nobody who would remember it is told.
+    pub uplink_measured: bool,
+    /// The same of [`downlink`](Self::downlink).
+    pub downlink_measured: bool,
 }
 
 impl PathSizes {
@@ -163,11 +201,16 @@ impl PathSizes {
     pub(crate) fn unmeasured(profile: &NetworkProfile, link_mtu: u16) -> Self {
         let or_conservative =
             |mtu: Option<LearnedMtu>| mtu.map_or(CONSERVATIVE_PATH_MTU, |mtu| mtu.size).min(link_mtu);
-        Self { uplink: or_conservative(profile.uplink), downlink: or_conservative(profile.downlink) }
+        Self::known(or_conservative(profile.uplink), or_conservative(profile.downlink))
     }
 
     /// A stream cuts everything to fit by itself.
     pub(crate) fn of_stream(link_mtu: u16) -> Self {
-        Self { uplink: link_mtu, downlink: link_mtu }
+        Self::known(link_mtu, link_mtu)
+    }
+
+    /// Nothing better is to be expected.
+    fn known(uplink: u16, downlink: u16) -> Self {
+        Self { uplink, downlink, uplink_measured: true, downlink_measured: true }
     }
 }

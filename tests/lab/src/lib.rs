@@ -15,7 +15,8 @@
 //!
 //! [`client`] is the product, the real daemon and the real command line; [`strongswan`] puts charon on a host, [`pki`]
 //! makes certificates, good and bad, and [`traffic`] moves data and checks its SHA-256; a [`download`] goes on meanwhile, and
-//! [`allocations`] is what moving it may not cost. [`portal`] makes the clients' router a captive portal.
+//! [`allocations`] is what moving it may not cost; [`sizes`] are what the product finds out about the path. [`portal`] makes
+//! the clients' router a captive portal.
 //!
 //! All of this is made of what Linux alone has: elsewhere the crate is empty.
 
@@ -44,6 +45,7 @@ pub mod profile;
 pub mod relay;
 pub mod roaming;
 pub mod sandbox;
+pub mod sizes;
 pub mod snapshot;
 pub mod strongswan;
 pub mod topology;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, ensure};
 use evenkeel_ipc::{Cause, State, Status};
 use evenkeel_lab::{
-    Nat,
+    Host, Nat, answers,
     calls::{Calls, Record},
     client::Client,
     download::Download,
@@ -21,6 +21,7 @@ use evenkeel_lab::{
     profile::Profile,
     roaming::{Families, Roaming},
     sandbox,
+    sizes::{measured, wait_for},
     strongswan::{Charon, Config},
     topology::{GATEWAY_V4, GATEWAY_V6, SERVER_V4},
     traffic, wait,
@@ -275,6 +276,37 @@ fn a_link_that_is_gone_for_twenty_seconds_costs_nothing_but_that() {
         let status = client.status()?;
         ensure!(status.state == State::Connected && status.cause.is_none(), "{status:?}");
         ensure!(status.ike_sa.context("an IKE SA")?.spi_i == spi, "another IKE SA");
+        client.disconnect()
+    });
+}
+
+/// What a host believes that packets to `address` may be as long as, if it has been told so.
+fn told(host: &Host, address: IpAddr) -> anyhow::Result<Option<String>> {
+    let route = host.output("ip", &["route", "get", &address.to_string()])?;
+    Ok(route.split_whitespace().skip_while(|word| *word != "mtu").nth(1).map(str::to_owned))
+}
+
+#[test]
+fn a_move_between_equal_paths_tells_no_far_end_of_smaller_packets() {
+    sandbox::run(|| {
+        let roaming =
+            uplinks(&[("wifi", Nat::preserving(), Families::V4), ("ethernet", Nat::random(), Families::V4)])?;
+        // Whoever is asked for the sizes is one of the far ends.
+        answers::serve_dns(&roaming.server)?;
+        let _charon = Charon::start(&roaming.gateway, psk_gateway())?;
+        roaming.plug("wifi")?;
+        let client = Client::with_profile(&roaming.client, &profile(GATEWAY_V4))?;
+        client.connect(Some(PSK))?;
+        wait_for(&client, measured(1500))?;
+        let ours = client.status()?.addresses.first().context("an address")?.ip;
+        let busy = Busy::start(&client, &roaming, 6)?;
+        roaming.plug("ethernet")?;
+        roaming.prefer("ethernet")?;
+        goes_by(&client, roaming.uplink("ethernet")?.address_v4())?;
+        wait_for(&client, measured(1500))?;
+        let (there, here) = (told(&roaming.server, ours)?, told(&roaming.client, SERVER_V4.into())?);
+        ensure!((&there, &here) == (&None, &None), "the server was told {there:?}, this machine {here:?}");
+        busy.end()?;
         client.disconnect()
     });
 }

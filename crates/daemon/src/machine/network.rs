@@ -279,6 +279,8 @@ mod tests {
             gateways: vec!["192.0.2.1".parse().unwrap()],
             mtu: 1400,
             whole: 1400,
+            whole_is_told: true,
+            from_afar: Some(1400),
             mss_v4: 1360,
             mss_v6: 1340,
         }

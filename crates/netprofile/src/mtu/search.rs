@@ -16,6 +16,8 @@ pub struct PmtuSearch {
     ceiling: u16,
     size: u16,
     outcome: Outcome,
+    /// Whether `size` rests on what this path has shown, and not on what was known before it.
+    measured: bool,
     why: Why,
     round: Option<Round>,
     /// The largest size that was answered since this search began.
@@ -75,6 +77,7 @@ impl PmtuSearch {
             ceiling,
             size: fallback.min(ceiling),
             outcome: Outcome::Searching,
+            measured: false,
             why: Why::Start,
             round: None,
             proven: None,
@@ -106,10 +109,24 @@ impl PmtuSearch {
         self.size
     }
 
+    /// The largest size that is asked about.
+    #[must_use]
+    pub fn ceiling(&self) -> u16 {
+        self.ceiling
+    }
+
     /// What the size rests on.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Whether the size in use is what this path was found to carry, or the best that can be had where nobody answers. Before
+    /// the first round is over it is a memory or a guess, and after an ICMP error the word of a router: nothing to hold
+    /// others to for longer than that takes.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.measured
     }
 
     /// What the search that is under way, or the last one, has sent.
@@ -202,6 +219,23 @@ impl PmtuSearch {
         }
     }
 
+    /// The way to whom is asked turns out to be narrower than what was sent along it: what went unanswered says nothing about
+    /// this direction, and is asked anew.
+    pub fn handle_requests_lost(&mut self, now: Instant) {
+        self.misses.clear();
+        self.lossy = false;
+        self.measured = false;
+        let proven = self.proven;
+        if self.round.is_none() || proven.is_none() {
+            self.begin(Why::Start, now);
+        } else {
+            let mut sizes = self.opening();
+            sizes.retain(|&size| proven.is_none_or(|proven| size >= proven));
+            sizes.extend(proven);
+            self.begin_round(sizes, now);
+        }
+    }
+
     /// Packets that may be large are going in this direction: uplink, a large packet was sent; downlink, anything was
     /// sent that asks for data. From this on the size in use is confirmed each second, and within two round trips of
     /// the first packet after a pause.
@@ -223,6 +257,8 @@ impl PmtuSearch {
         self.confirm_at = None;
         if !matches!(why, Why::Confirm | Why::Raise) {
             self.outcome = Outcome::Searching;
+            // Where nothing has ever answered, a router's word is all that there will be.
+            self.measured &= !self.answered;
         }
         self.begin_round(self.opening(), now);
     }
@@ -304,6 +340,9 @@ impl PmtuSearch {
             self.size = proven;
             self.outcome = Outcome::Searching;
         }
+        // A larger one that was lost once may have been lost by chance.
+        let missed_again = self.misses.values().any(|&missed| missed >= defaults::PROBES_BEFORE_LOWERING);
+        self.measured |= self.size <= proven && (missed_again || self.size >= self.ceiling);
         self.next_round(proven, now);
     }
 
@@ -362,6 +401,7 @@ impl PmtuSearch {
 
     fn settle(&mut self, outcome: Outcome, now: Instant) {
         self.round = None;
+        self.measured = true;
         let silent = outcome == Outcome::Unanswered;
         match self.outcome {
             // A size that was measured stays measured when a later check finds nobody who answers.

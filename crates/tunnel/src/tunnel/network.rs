@@ -16,6 +16,10 @@ impl Tunnel {
         let (Some(child), Some(sizes)) = (link.sending_child(), self.sizing) else { return };
         let wanted =
             InnerNetwork::new(&link.assigned, child, &link.path, sizes, &self.known, &self.config.overrides);
+        let wanted = match &self.network {
+            Network::Applying(before) | Network::Applied(before) => wanted.keeping_limits_of(before),
+            Network::Untouched | Network::Reverting => wanted,
+        };
         match &self.network {
             Network::Applying(inner) | Network::Applied(inner) if **inner == wanted => {}
             Network::Untouched | Network::Applying(_) | Network::Applied(_) | Network::Reverting => {

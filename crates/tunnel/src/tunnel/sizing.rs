@@ -9,6 +9,7 @@ use evenkeel_netprofile::overhead::{Family, IPV6_MIN_MTU};
 
 use super::Tunnel;
 use crate::event::Event;
+use crate::phase::Phase;
 use crate::sizes::{PathSizes, Sizes};
 
 impl Tunnel {
@@ -46,6 +47,11 @@ impl Tunnel {
                 self.next_probe = self.next_probe.max(probe.probe.id.number.saturating_add(1));
                 self.events.push_back(Event::SendProbe(probe));
             }
+        }
+        // On the way to another path, and before there is a CHILD SA, there is nothing to go by.
+        let going_by = self.moving.is_still() && !matches!(self.phase, Phase::ExpectChild(..));
+        if self.sizes.is_none() && !going_by {
+            return;
         }
         let wanted = self.current_sizes();
         if wanted != self.sizing {

@@ -69,6 +69,69 @@ fn a_narrow_way_there_hides_nothing_of_the_way_back() {
 }
 
 #[test]
+fn both_ways_are_found_whatever_the_other_carries_and_what_is_remembered() {
+    let mut slowest = Duration::ZERO;
+    for up in [1500, 1420, 1300, 1280, 1124, 1063] {
+        for down in [1500, 1420, 1300, 1280, 1124, 1063] {
+            for remembered in [None, Some(1500), Some(1300), Some(1124)] {
+                let learned =
+                    remembered.map(|size| LearnedMtu { size, at: UnixSeconds(crate::world::WALL.0) });
+                let profile =
+                    NetworkProfile { uplink: learned, downlink: learned, ..NetworkProfile::default() };
+                let mut world = World::new(Setup { profile, ..Setup::default() });
+                world.path_mtu = (up, down);
+                world.connect();
+                let start = world.now;
+                let found = (inner(up), inner(up.min(down)) - 40);
+                let right = |world: &World| sizes(world) == found;
+                assert!(
+                    world.run_until(Duration::from_secs(5), right),
+                    "{up} up, {down} down, {remembered:?}"
+                );
+                slowest = slowest.max(world.now - start);
+                world.run_for(MINUTE);
+                assert_eq!(sizes(&world), found, "{up} up, {down} down, {remembered:?}");
+                // Of a search in steps of four bytes, what is between two of them is not found.
+                let learned = world.tunnel.network_profile().downlink.map(|mtu| down - mtu.size);
+                assert!(learned.is_some_and(|short| short < 4), "{up} up, {down} down, {remembered:?}");
+            }
+        }
+    }
+    assert!(slowest <= 5 * ROUND_TRIP, "{slowest:?}");
+}
+
+#[test]
+fn what_the_system_knows_of_the_way_there_is_where_to_begin_and_says_nothing_of_the_way_back() {
+    let mut world = World::new(Setup::default());
+    (world.path_mtu, world.known_mtu) = ((1300, 1420), 1240);
+    world.command(Command::Connect);
+    assert!(world.run_until(MINUTE, |world| world.network.is_some()));
+    assert_eq!(sizes(&world).0, inner(1240), "more than what a router has said not long ago");
+    world.run_for(10 * ROUND_TRIP);
+    let learned = world.tunnel.network_profile();
+    assert_eq!(
+        (learned.uplink.map(|mtu| mtu.size), learned.downlink.map(|mtu| mtu.size)),
+        (Some(1300), Some(1420))
+    );
+}
+
+#[test]
+fn a_way_there_that_shrinks_tells_far_ends_nothing() {
+    let mut world = settled((1500, 1500));
+    world.networks.clear();
+    world.path_mtu = (1300, 1500);
+    for _ in 0..50 {
+        let carried = world.activity.carried + 1;
+        world.activity = Activity { sent: Some(world.now), received: Some(world.now), carried };
+        world.tell_activity();
+        world.run_for(Duration::from_millis(100));
+    }
+    let (here, afar) = told(&world);
+    assert_eq!((here.last(), sizes(&world).0), (Some(&inner(1300)), inner(1300)));
+    assert!(afar.iter().all(|mtu| *mtu == inner(1500)), "{afar:?}");
+}
+
+#[test]
 fn a_path_that_shrinks_under_traffic_is_followed_within_three_seconds_and_in_place() {
     let mut world = settled((1500, 1500));
     world.trace.clear();
@@ -137,6 +200,75 @@ fn a_move_to_another_network_measures_anew() {
     world.attach(2, 2);
     world.run_for(10 * ROUND_TRIP);
     assert_eq!(sizes(&world).0, inner(1380));
+}
+
+/// What others were told of since: inner packets that leave, and those that arrive.
+fn told(world: &World) -> (Vec<u16>, Vec<u16>) {
+    let here = world.networks.iter().filter(|inner| inner.whole_is_told).map(|inner| inner.whole);
+    (here.collect(), world.networks.iter().filter_map(|inner| inner.from_afar).collect())
+}
+
+#[test]
+fn a_move_between_equal_networks_tells_nobody_of_smaller_packets() {
+    let mut world = settled((1500, 1500));
+    for network in 2..5 {
+        let before = world.network.clone().unwrap();
+        world.networks.clear();
+        world.command(Command::Network(Box::default()));
+        world.attach(network, network);
+        world.run_for(10 * ROUND_TRIP);
+        let (here, afar) = told(&world);
+        assert!(!here.is_empty() && here.iter().all(|mtu| *mtu == inner(1500)), "{here:?}");
+        assert!(!afar.is_empty() && afar.iter().all(|mtu| *mtu == inner(1500)), "{afar:?}");
+        // Until it is known what crosses, what leaves is cut.
+        assert_eq!(world.networks[0].whole, inner(1280));
+        for now in &world.networks {
+            assert_eq!((now.mtu, now.mss_v4, now.mss_v6), (before.mtu, before.mss_v4, before.mss_v6));
+        }
+    }
+}
+
+#[test]
+fn a_move_to_a_narrower_network_tells_of_its_size_once_it_is_known() {
+    let mut world = settled((1500, 1500));
+    world.path_mtu = (1400, 1380);
+    world.networks.clear();
+    world.command(Command::Network(Box::default()));
+    world.attach(2, 2);
+    let start = world.now;
+    let told_all =
+        |world: &World| told(world).0.contains(&inner(1400)) && told(world).1.contains(&inner(1380));
+    assert!(world.run_until(MINUTE, told_all), "{:?}", told(&world));
+    // One to move, two to measure, and one since the way there was narrower than it was taken for.
+    assert!(world.now - start <= 4 * ROUND_TRIP, "{:?}", world.now - start);
+    world.run_for(10 * ROUND_TRIP);
+    let (here, afar) = told(&world);
+    assert!(here.iter().all(|mtu| *mtu == inner(1400)) && afar.iter().all(|mtu| *mtu == inner(1380)));
+    assert_eq!(sizes(&world), (inner(1400), inner(1380) - 40));
+}
+
+#[test]
+fn on_a_network_where_nobody_answers_any_more_far_ends_are_told_of_the_cautious_size() {
+    let mut world = settled((1500, 1500));
+    world.answers_probes = false;
+    world.networks.clear();
+    world.command(Command::Network(Box::default()));
+    world.attach(2, 2);
+    world.run_for(MINUTE);
+    assert_eq!(told(&world).1.last(), Some(&inner(1280)));
+    assert_eq!(sizes(&world), (inner(1280), inner(1280) - 40));
+}
+
+#[test]
+fn a_lie_of_a_routers_is_told_to_nobody() {
+    let mut world = settled((1500, 1500));
+    world.networks.clear();
+    world.command(Command::TooBig { mtu: 600, quotes_our_packet: true });
+    assert!(world.run_until(MINUTE, |world| world.network.as_ref().is_some_and(|now| now.whole < 600)));
+    world.run_for(10 * ROUND_TRIP);
+    assert_eq!(sizes(&world).0, inner(1500));
+    let (here, afar) = told(&world);
+    assert!(here.iter().chain(&afar).all(|mtu| *mtu == inner(1500)), "{here:?} {afar:?}");
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) activity: Activity,
     /// The operating system.
     pub(crate) network: Option<Arc<InnerNetwork>>,
+    /// Everything that it has been configured with.
+    pub(crate) networks: Vec<Arc<InnerNetwork>>,
     pub(crate) resolver: Result<Vec<IpAddr>, ResolveError>,
     pub(crate) unroutable: BTreeSet<IpAddr>,
     /// The gateway's ports that the network lets nothing through to.
@@ -103,6 +105,8 @@ pub(crate) struct World {
     opened: u16,
     /// What the path carries, there and back.
     pub(crate) path_mtu: (u16, u16),
+    /// What the system takes the way there to carry.
+    pub(crate) known_mtu: u16,
     /// Whether the DNS server inside answers.
     pub(crate) answers_probes: bool,
     pub(crate) probes: u32,
@@ -193,6 +197,7 @@ impl World {
             sending: None,
             activity: Activity::default(),
             network: None,
+            networks: Vec::new(),
             resolver: Ok(setup.addresses.iter().map(|(address, _)| *address).collect()),
             unroutable: BTreeSet::new(),
             blocked: BTreeSet::new(),
@@ -208,6 +213,7 @@ impl World {
             nat: Translator::default(),
             opened: 0,
             path_mtu: (1500, 1500),
+            known_mtu: 1500,
             answers_probes: true,
             probes: 0,
             asked: Vec::new(),
@@ -526,7 +532,8 @@ impl World {
                     Err(PathError::NoRoute)
                 } else if udp {
                     self.opened = (self.opened + 1) % 1000;
-                    Ok(opened(self.network_id.client(), gateway, self.opened))
+                    let path = opened(self.network_id.client(), gateway, self.opened);
+                    Ok(OpenedPath { path_mtu: self.known_mtu, ..path })
                 } else if self.blocked.contains(&port_of(transport)) {
                     Err(PathError::Closed)
                 } else {
@@ -592,6 +599,7 @@ impl World {
                 self.trace.push("configure".into());
                 assert!(self.sending.is_some(), "routes lead into a tunnel that carries nothing");
                 if self.configure.is_ok() {
+                    self.networks.push(Arc::clone(&inner));
                     self.network = Some(inner);
                 }
                 self.answer(Command::Configured(self.configure));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use evenkeel_datapath::{MssClamp, PlaneDrop, PlaneEvent};
+use evenkeel_datapath::{MssClamp, PlaneDrop, PlaneEvent, Telling};
 use evenkeel_lab::{Host, sandbox, traffic};
 
 use crate::path::{NarrowPath, Outer};
@@ -33,7 +33,7 @@ fn a_sender_of_datagrams_is_told_the_inner_mtu() {
         let (left, right) = wire.pair(Kind::Offload, Kind::Offload)?;
         traffic::serve(&right.host)?;
         for (server, mtu) in [(IpAddr::from(RIGHT.v4), 1100), (RIGHT.v6.into(), 1300)] {
-            left.plane.set_inner_mtu(mtu);
+            left.plane.set_inner_mtu(mtu, Telling::Senders);
             ensure!(route_mtu(&left.host, server)?.is_none());
             // Lost, but not silently: after it the system sends fragments of its own.
             ensure!(traffic::echo(&left.host, server, 1340, Duration::from_millis(300))?.is_none());
@@ -55,7 +55,7 @@ fn a_datagram_that_may_be_fragmented_is() {
         traffic::serve(&right.host)?;
         // Without path MTU discovery the system clears DF.
         left.host.sysctl("ipv4/ip_no_pmtu_disc", "1")?;
-        left.plane.set_inner_mtu(600);
+        left.plane.set_inner_mtu(600, Telling::Senders);
         for length in [1340, 5000] {
             let answered = traffic::echo(&left.host, RIGHT.v4.into(), length, Duration::from_secs(5))?;
             ensure!(answered.is_some(), "{length} bytes");
@@ -141,7 +141,7 @@ fn a_stream_goes_on_over_a_path_that_became_narrower() {
                 };
                 writer.event(told)?;
                 for end in [&left, &right] {
-                    end.plane.set_inner_mtu(INNER_OF_1300);
+                    end.plane.set_inner_mtu(INNER_OF_1300, Telling::Senders);
                 }
                 Ok(())
             })?;
@@ -165,8 +165,9 @@ fn everything_can_be_changed_in_place_under_a_stream() {
         let (left, right) = path.pair(Outer::V4, Kind::Offload)?;
         let set = |inner: u16, device: u16| {
             [&left, &right].into_iter().try_for_each(|end| {
-                end.plane.set_inner_mtu(inner);
+                end.plane.set_inner_mtu(inner, Telling::Senders);
                 end.plane.set_mss(MssClamp::for_mtu(inner));
+                end.plane.tell_far_ends(inner);
                 end.host.run(|| end.tun.set_mtu(device))
             })
         };
