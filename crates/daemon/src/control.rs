@@ -266,6 +266,7 @@ impl<M: Machine> Control<M> {
             MachineEvent::ProbeAnswered(id) => Command::ProbeAnswered(id),
             MachineEvent::TooBig { mtu, quotes_our_packet } => Command::TooBig { mtu, quotes_our_packet },
             MachineEvent::InboundAfterSilence(silence) => Command::InboundAfterSilence(silence),
+            MachineEvent::SentAfterSilence(silence) => Command::SentAfterSilence(silence),
             MachineEvent::EspSeen => {
                 let activity = self.machine.activity();
                 connection.tunnel.handle_activity(activity, Instant::now());

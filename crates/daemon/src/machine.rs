@@ -21,6 +21,7 @@ use evenkeel_datapath::{
 use evenkeel_ipc::Cause;
 use evenkeel_ipsec::ike::{ChildInstalled, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
+use evenkeel_netprofile::defaults::FIRST_INTERVAL;
 use evenkeel_netprofile::ladder::Transport;
 use evenkeel_platform::dns::DnsManager;
 use evenkeel_platform::routes::RouteManager;
@@ -314,6 +315,7 @@ impl LocalMachine {
             PlaneEvent::InboundAfterSilence { silent_for, .. } => {
                 Some(MachineEvent::InboundAfterSilence(silent_for))
             }
+            PlaneEvent::SentAfterSilence { silent_for } => Some(MachineEvent::SentAfterSilence(silent_for)),
             PlaneEvent::Trouble(error) => {
                 tracing::debug!(%error, "packets could not be sent or received");
                 None
@@ -338,6 +340,8 @@ impl Plane {
             error: PathError::NoDataPlane,
             cause: Cause::DataPlaneFailed { detail: error.to_string() },
         })?;
+        // A shorter silence every mapping is taken to outlive.
+        plane.report_sent_after(FIRST_INTERVAL);
         Ok(Self { plane, events, probes: Probes::new(random) })
     }
 }

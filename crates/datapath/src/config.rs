@@ -108,6 +108,12 @@ pub enum PlaneEvent {
         /// forged, or be about an IKE message, or quote too little to tell (RFC 792 asks for the UDP header only).
         quoted_is_ours: bool,
     },
+    /// The first packets after a silence have left; see
+    /// [`DataPlane::report_sent_after`](crate::DataPlane::report_sent_after).
+    SentAfterSilence {
+        /// How long nothing was sent on the socket, by anybody who says so.
+        silent_for: Duration,
+    },
     /// Authenticated ESP arrived although nothing had been sent for a time: the NAT's mapping outlived it. See
     /// [`DataPlane::report_after_silence`](crate::DataPlane::report_after_silence). At most one a second.
     InboundAfterSilence {

@@ -43,6 +43,8 @@ pub(crate) enum OutboundChange {
     TellFarEnds(MssClamp),
     /// No longer inner packet than this leaves.
     SetInnerMtu(u16, Telling),
+    /// Tell of what leaves after a silence of this.
+    ReportSentAfter(Duration),
     Probe(Box<Probe>),
     /// ICMP says that this packet was longer than a link takes.
     JudgeTooBig {
@@ -74,6 +76,7 @@ pub(crate) struct Outbound {
     /// What near and far ends were told last.
     told_near: usize,
     told_far: MssClamp,
+    silence: Duration,
     too_big: Throttle,
     trouble: Throttle,
 }
@@ -97,6 +100,7 @@ impl Outbound {
             flows: Flows::new(),
             told_near: usize::MAX,
             told_far: mss,
+            silence: Duration::MAX,
             too_big: Throttle::new(Duration::from_secs(1)),
             trouble: Throttle::new(Duration::from_secs(1)),
         }
@@ -158,7 +162,13 @@ impl FromTun for Outbound {
             Ok(()) => {
                 self.stats.writes.add(1);
                 self.stats.packets_written.add(train.packets() as u64);
-                self.stats.last.set(Instant::now());
+                let (before, now) = (self.stats.last.read(), Instant::now());
+                self.stats.last.set(now);
+                if let Some(silent_for) = before.map(|before| now.saturating_duration_since(before))
+                    && silent_for >= self.silence
+                {
+                    (self.events)(PlaneEvent::SentAfterSilence { silent_for });
+                }
             }
             Err(error) => self.report_failure(error),
         }
@@ -185,6 +195,7 @@ impl FromTun for Outbound {
                 OutboundChange::SetMss(mss) => self.source.mss = mss,
                 OutboundChange::TellFarEnds(mss) => self.tell_far_ends(mss),
                 OutboundChange::SetInnerMtu(mtu, telling) => self.change_inner_mtu(mtu, telling),
+                OutboundChange::ReportSentAfter(silence) => self.silence = silence,
                 OutboundChange::Probe(probe) => self.probe(&probe),
                 OutboundChange::JudgeTooBig { mtu, quote } => self.judge_too_big(mtu, quote),
                 OutboundChange::Stop => return ControlFlow::Break(()),

@@ -146,6 +146,12 @@ impl DataPlane {
         self.inbound.post(InboundChange::ReportAfterSilence(silence));
     }
 
+    /// Tells, by [`SentAfterSilence`](crate::PlaneEvent::SentAfterSilence), of packets that leave when nothing has been sent for
+    /// at least `silence`. [`Duration::MAX`] ends that, and is what it starts with.
+    pub fn report_sent_after(&self, silence: Duration) {
+        self.outbound.post(OutboundChange::ReportSentAfter(silence));
+    }
+
     /// Something was sent on the socket by another than the data plane: IKE, or a NAT keepalive. It ends a silence.
     pub fn note_sent(&self) {
         self.outbound_stats.last.set(Instant::now());

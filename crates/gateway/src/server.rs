@@ -182,7 +182,9 @@ impl Server {
                 debug!(?event, "data plane");
             }
             // A gateway sends no probes, and leaves the size of packets to its clients.
-            PlaneEvent::IcmpTooBig { .. } | PlaneEvent::InboundAfterSilence { .. } => {}
+            PlaneEvent::IcmpTooBig { .. }
+            | PlaneEvent::InboundAfterSilence { .. }
+            | PlaneEvent::SentAfterSilence { .. } => {}
             PlaneEvent::ProbeSent { .. }
             | PlaneEvent::ProbeTooBig { .. }
             | PlaneEvent::ProbeFailed { .. }

@@ -125,8 +125,12 @@ pub enum Command {
     /// The machine is on another network, of which this is known. To be told before
     /// [`handle_path_event`](crate::Tunnel::handle_path_event).
     Network(Box<NetworkProfile>),
+    /// A captive portal holds the connection back on this network.
+    PortalSeen,
     /// Authenticated ESP arrived after so long without anything being sent on the path.
     InboundAfterSilence(Duration),
+    /// The first packet on the path after so long has just left.
+    SentAfterSilence(Duration),
     /// The data plane is gone: nothing can be carried any more.
     DataPlaneLost,
     /// The data plane is running out of sequence numbers on this CHILD SA.

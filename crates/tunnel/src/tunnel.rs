@@ -78,6 +78,8 @@ pub struct Tunnel {
     clock: (UnixTime, Instant),
     /// What the owner has open.
     open_paths: BTreeSet<PathId>,
+    /// When the attempt began that is to fulfil it, or to fulfil it again.
+    attempt_began: Option<Instant>,
     /// Whether this wish has ever been fulfilled.
     ever_up: bool,
     /// Whether this wish outlasts attempts that nobody answers even so.
@@ -135,6 +137,7 @@ impl Tunnel {
             clock: (wall, now),
             open_paths: BTreeSet::new(),
             backoff: Backoff::default(),
+            attempt_began: None,
             ever_up: false,
             outlasts: false,
             keepalive: Keepalive::new(now),
@@ -179,7 +182,9 @@ impl Tunnel {
             Command::TooBig { mtu, quotes_our_packet } => self.too_big(mtu, quotes_our_packet, now),
             Command::Network(profile) => self.on_network(*profile, now),
             Command::InboundAfterSilence(silence) => self.inbound_after_silence(silence, now),
+            Command::SentAfterSilence(silence) => self.sent_after_silence(silence, now),
             Command::DataPlaneLost => self.data_plane_lost(now),
+            Command::PortalSeen => self.profile.portal_seen = Some(self.wall_at(now)),
             Command::SequenceLow { spi_in } => {
                 for link in self.links_mut() {
                     link.session.handle_sequence_low(spi_in, now);

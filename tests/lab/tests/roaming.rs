@@ -202,6 +202,41 @@ fn a_gateway_that_a_profile_names_by_its_ipv4_address_is_followed_to_its_ipv6_ad
 }
 
 #[test]
+fn a_gateway_whose_ipv6_address_is_dead_on_the_next_network_is_reached_over_ipv4() {
+    sandbox::run(|| {
+        let roaming = uplinks(&[
+            ("wifi", Nat::preserving(), Families::Both),
+            ("hotspot", Nat::random(), Families::Both),
+        ])?;
+        let _charon = Charon::start(&roaming.gateway, psk_gateway())?;
+        let hosts = roaming.client.folder().join("hosts");
+        fs::write(&hosts, format!("{GATEWAY_V4} vpn.lab.example\n{GATEWAY_V6} vpn.lab.example\n"))?;
+        roaming.client.link_etc("hosts", &hosts)?;
+        roaming.plug("wifi")?;
+        let client = Client::with_profile(&roaming.client, &profile("vpn.lab.example"))?;
+        client.connect(Some(PSK))?;
+        goes_by(&client, roaming.uplink("wifi")?.address_v6())?;
+        let mut busy = Busy::start(&client, &roaming, 8)?;
+        // It has a route, and whatever goes along it is lost (RFC 8305 §1).
+        roaming.uplink("hotspot")?.router.nft(
+            "table ip6 dead {
+               chain through {
+                 type filter hook forward priority 0
+                 meta l4proto udp drop
+               }
+             }",
+        )?;
+        roaming.unplug("wifi")?;
+        roaming.plug("hotspot")?;
+        busy.usable("from IPv6 to a network where IPv6 leads nowhere");
+        let status = goes_by(&client, roaming.uplink("hotspot")?.address_v4())?;
+        ensure!(status.ike_sa.context("an IKE SA")?.spi_i == busy.spi, "another IKE SA");
+        busy.end()?;
+        client.disconnect()
+    });
+}
+
+#[test]
 fn without_mobike_a_second_session_takes_over() {
     sandbox::run(|| {
         let roaming =

@@ -138,6 +138,8 @@ pub enum MachineEvent {
     },
     /// Authenticated ESP arrived after so long without anything being sent.
     InboundAfterSilence(Duration),
+    /// The first packet after so long has just left.
+    SentAfterSilence(Duration),
     /// Authenticated ESP arrived.
     EspSeen,
     /// Which network the default route leads to, as far as is known; `None` where none does. Told at the start, before

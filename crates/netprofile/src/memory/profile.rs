@@ -88,7 +88,7 @@ impl LearnedMtu {
     }
 }
 
-/// How long one connection took, from the wish to the first packet through the tunnel.
+/// How long one connection took, from the attempt that led to it to the first packet that could go through the tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConnectTime {
     /// When.

@@ -69,8 +69,7 @@ impl PmtuSearch {
         let grid = Grid::new(config.encapsulation);
         let ceiling = grid.ceiling(config.link_mtu);
         let remembered = config.remembered.map(|size| grid.floor(size).max(grid.least()));
-        let conservative = grid.floor(defaults::CONSERVATIVE_PATH_MTU).max(grid.least());
-        let fallback = remembered.unwrap_or(conservative);
+        let fallback = remembered.unwrap_or_else(|| conservative(grid));
         let mut search = Self {
             config,
             grid,
@@ -351,6 +350,13 @@ impl PmtuSearch {
     fn silence(&mut self, now: Instant) {
         self.silent_rounds += 1;
         self.last_proven = self.proven.or(self.last_proven);
+        if !self.answered {
+            // Somebody did answer here when a larger size was learned, or it would not be remembered: it was learned of another
+            // path, or is no longer so.
+            let conservative = conservative(self.grid);
+            self.fallback = self.fallback.min(conservative);
+            self.size = self.size.min(conservative);
+        }
         if let (Some(proven), 1) = (self.proven, self.silent_rounds) {
             return self.next_round(proven, now);
         }
@@ -462,4 +468,9 @@ impl PmtuSearch {
     fn smaller(&self) -> Option<u16> {
         self.grid.common(self.ceiling).into_iter().rev().find(|&size| size < self.size)
     }
+}
+
+/// What is used where nothing is known.
+fn conservative(grid: Grid) -> u16 {
+    grid.floor(defaults::CONSERVATIVE_PATH_MTU).max(grid.least())
 }

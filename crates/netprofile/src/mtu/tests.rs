@@ -120,6 +120,34 @@ fn a_path_with_a_named_size_is_right_within_one_round_trip() {
 }
 
 #[test]
+fn a_size_counts_as_measured_once_a_larger_one_was_lost_twice_or_there_is_none() {
+    let measured = |path: &Path| path.search.is_measured().then(|| path.search.size());
+    let mut path = Path::new(1400);
+    path.run_for(RTT);
+    assert_eq!((path.search.size(), measured(&path)), (1400, None), "the larger ones were lost once");
+    path.run_for(RTT);
+    assert_eq!(measured(&path), Some(1400));
+    // The two largest by chance.
+    let mut path = Path::new(1500);
+    path.lost = |number| number < 2;
+    path.run_for(RTT);
+    assert_eq!((path.search.size(), measured(&path)), (1480, None));
+    path.run_for(RTT);
+    assert_eq!(measured(&path), Some(1500));
+    // A router's word is none, unless there is nobody else to ask.
+    path.search.handle_icmp_too_big(600, true, path.now);
+    assert_eq!((path.search.size(), measured(&path)), (600, None));
+    path.run_for(RTT * 2);
+    assert_eq!(measured(&path), Some(1500));
+    let mut silent = Path::new(1500);
+    silent.answers = false;
+    silent.settle();
+    assert_eq!(measured(&silent), Some(1280));
+    silent.search.handle_icmp_too_big(600, true, silent.now);
+    assert_eq!(measured(&silent), Some(600));
+}
+
+#[test]
 fn a_search_keeps_its_budget_on_every_path() {
     for mtu in (576..=1500).chain([0]) {
         let mut path = Path::new(mtu);

@@ -15,8 +15,10 @@ use super::esp::EspCheck;
 use super::inbound::InboundFlow;
 use crate::defaults;
 use crate::event::{Event, OpenedPath};
+use crate::link::Link;
 use crate::phase::Phase;
 use crate::way::{PathId, Way};
+use evenkeel_netprofile::defaults::FIRST_INTERVAL;
 
 /// The search for the lifetime of the mapping, and the flows that it is made on.
 pub(crate) struct MappingSearch {
@@ -241,6 +243,15 @@ impl Tunnel {
         mapping.inbound.drop_probe();
         mapping.search.handle_mapping_lost(idle, now);
         self.learn_lifetime(now);
+    }
+
+    /// The first packet for a while has left. Should the NAT forget sooner than it is known to, it came from a mapping that the
+    /// gateway does not answer to, and a person waits: the gateway is asked at once instead of with the next keepalive.
+    pub(super) fn sent_after_silence(&mut self, silence: Duration, now: Instant) {
+        let mobike = self.phase.link().and_then(Link::ike_sa).is_some_and(|ike| ike.mobike);
+        if mobike && self.moving.is_still() && self.keepalive_due().is_some() && silence >= FIRST_INTERVAL {
+            self.keep_alive(now);
+        }
     }
 
     /// Something came in after a silence: the mapping has outlived it.

@@ -71,20 +71,25 @@ impl Tunnel {
         self.start_move(Motive::Roam, now);
     }
 
-    /// Every way that there is, the present one first: what works keeps working in most moves.
-    fn ways(&self) -> VecDeque<Way> {
-        let mut ways: VecDeque<Way> = self.way.into_iter().collect();
+    /// Every way that there is, in the order in which a race over them would begin: what last carried a connection on this
+    /// network, then what was not blocked here. The present one comes first where nothing speaks against it: what works keeps
+    /// working in most moves.
+    fn ways(&self, now: Instant) -> VecDeque<Way> {
         let gateways: Vec<IpAddr> = self.known.iter().copied().chain(self.further()).collect();
-        let transports = [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied());
-        for transport in transports {
-            for &gateway in &gateways {
-                let way = Way { gateway, transport };
-                if !ways.contains(&way) {
-                    ways.push_back(way);
-                }
-            }
+        let mut starts = self.starts(&gateways, now);
+        starts.sort_by_key(|start| start.at);
+        let mut ways: VecDeque<Way> = starts.into_iter().map(|start| start.way).collect();
+        if let Some(present) = self.way.filter(|way| self.may_keep(*way, now)) {
+            ways.retain(|way| *way != present);
+            ways.push_front(present);
         }
         ways
+    }
+
+    /// Whether nothing is known of this network that speaks against a way.
+    fn may_keep(&self, way: Way, now: Instant) -> bool {
+        let other_is_good = self.profile.last_good.is_some_and(|last| last.transport != way.transport);
+        !other_is_good && !self.profile.verdicts.is_blocked(way.transport, self.wall_at(now))
     }
 
     /// Addresses that the gateway itself has named (RFC 4555 §3.4), of a family that its name has none of: those lead where
@@ -101,12 +106,12 @@ impl Tunnel {
     }
 
     pub(super) fn start_move(&mut self, motive: Motive, now: Instant) {
-        let mut ways = self.ways();
+        let mut ways = self.ways(now);
         match motive {
             Motive::BackToUdp => ways.retain(|way| way.transport == Transport::Udp4500),
             Motive::EspSilent { .. } => ways.retain(|way| way.transport != Transport::Udp4500),
             Motive::StreamLost if self.good_since.is_some_and(|at| now < at + defaults::STREAM_SETTLED) => {
-                ways.rotate_left(1);
+                ways.make_contiguous().sort_by_key(|way| Some(*way) == self.way);
             }
             Motive::Roam | Motive::StreamLost => {}
         }
@@ -129,7 +134,10 @@ impl Tunnel {
             let path = PathId(self.next_id());
             self.open_paths.insert(path);
             self.events.push_back(Event::OpenPath { path, way });
-            self.moving = Moving::ExpectPath { path, way, until: now + defaults::OPEN_PATIENCE, plan };
+            let other = plan.ways.iter().any(|other| other.transport == Transport::Udp4500);
+            // UDP needs no opening; what is gone first for having worked here once is to cost no more than that.
+            let patience = if other { defaults::MOVE_PATIENCE } else { defaults::OPEN_PATIENCE };
+            self.moving = Moving::ExpectPath { path, way, until: now + patience, plan };
             return;
         }
         self.moving = Moving::Still;
@@ -261,7 +269,7 @@ impl Tunnel {
 
     /// All ways, UDP first, for a path in use that turned out to lead nowhere.
     fn plan_back(&self, now: Instant) -> Plan {
-        let mut ways = self.ways();
+        let mut ways = self.ways(now);
         ways.make_contiguous().sort_by_key(|way| way.transport != Transport::Udp4500);
         Plan { motive: Motive::StreamLost, ways, opened: true, again_until: now + defaults::ROAM_PATIENCE }
     }

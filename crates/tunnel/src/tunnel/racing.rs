@@ -10,6 +10,7 @@ use evenkeel_ipsec::wire::Id;
 use evenkeel_netprofile::defaults::{FAMILY_STAGGER, REQUESTS_BEFORE_SILENCE, SILENCE};
 use evenkeel_netprofile::ladder::{Ladder, Ports, Seen, Transport, judge};
 use evenkeel_netprofile::overhead::Family;
+use evenkeel_netprofile::time::UnixSeconds;
 
 use super::Tunnel;
 use crate::cause::{Cause, PathError, Remedy, ResolveError};
@@ -26,6 +27,7 @@ impl Tunnel {
     /// One race over the ways to the gateway, whose addresses are looked up first when none is known or they have failed
     /// too often.
     pub(super) fn start_round(&mut self, now: Instant) {
+        self.attempt_began = Some(now);
         if !self.known.is_empty() && self.backoff.rounds() < defaults::ROUNDS_ON_KNOWN_ADDRESSES {
             return self.start_race(now);
         }
@@ -57,21 +59,21 @@ impl Tunnel {
 
     pub(super) fn start_race(&mut self, now: Instant) {
         self.moving = Moving::Still;
-        self.phase = Phase::Racing(Race::new(self.starts(now)));
+        self.phase = Phase::Racing(Race::new(self.starts(&self.known, now)));
         self.run_race(now);
     }
 
     /// Every way with the time at which it is asked: as the ladder has it, with further addresses of one family a Connection
     /// Attempt Delay apart (RFC 8305 §5).
-    fn starts(&self, now: Instant) -> Vec<Start> {
-        let families: Vec<Family> = self.known.iter().map(|address| Family::from(*address)).collect();
+    pub(super) fn starts(&self, gateways: &[IpAddr], now: Instant) -> Vec<Start> {
+        let families: Vec<Family> = gateways.iter().map(|address| Family::from(*address)).collect();
         let transports: Vec<Transport> =
             [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied()).collect();
         let ladder = Ladder { ports: Ports::default(), families: &families, transports: &transports };
         let mut starts = Vec::new();
         for attempt in ladder.plan(&self.profile.verdicts, self.profile.last_good, self.wall_at(now)) {
             let mut at = now + attempt.delay;
-            for &gateway in self.known.iter().filter(|address| Family::from(**address) == attempt.family) {
+            for &gateway in gateways.iter().filter(|address| Family::from(**address) == attempt.family) {
                 starts.push(Start { at, way: Way { gateway, transport: attempt.transport } });
                 at += FAMILY_STAGGER;
             }
@@ -85,6 +87,10 @@ impl Tunnel {
             Ok(opened) => opened,
             Err(error) => return self.path_failed(id, error, now),
         };
+        // Of the time asleep our own clock knows nothing.
+        if UnixSeconds(opened.wall.0) > self.wall_at(now) {
+            self.clock = (opened.wall, now);
+        }
         if self.move_opened(id, opened, now) || self.spare_opened(id, opened, now) {
             return;
         }

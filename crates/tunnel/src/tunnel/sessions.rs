@@ -7,6 +7,7 @@ use std::time::Instant;
 use evenkeel_ipsec::crypto::UnixTime;
 use evenkeel_ipsec::ike::{self, ChildEnd, ChildInstalled, Failure};
 use evenkeel_ipsec::wire::{EspSpi, NotifyType};
+use evenkeel_netprofile::memory::ConnectTime;
 
 use super::Tunnel;
 use crate::cause::{Cause, Remedy};
@@ -16,6 +17,7 @@ use crate::link::Link;
 use crate::moving::Moving;
 use crate::phase::{Network, Phase, Reauthentication};
 use crate::race::Race;
+use crate::way::Way;
 
 /// Which session speaks.
 #[derive(Clone, Copy)]
@@ -160,6 +162,7 @@ impl Tunnel {
                 self.known.insert(0, works);
                 if let Some(way) = self.way {
                     self.note_good(way, now);
+                    self.note_connected(way, now);
                 }
                 self.ever_up = true;
                 self.cause = None;
@@ -167,6 +170,17 @@ impl Tunnel {
             }
             other => self.phase = other,
         }
+    }
+
+    /// Remembers how long the attempt took that is over, if it was one.
+    fn note_connected(&mut self, way: Way, now: Instant) {
+        let Some(began) = self.attempt_began.take() else { return };
+        let took = now.saturating_duration_since(began).as_millis();
+        self.profile.connect_times.record(ConnectTime {
+            at: self.wall_at(now),
+            took_ms: u32::try_from(took).unwrap_or(u32::MAX),
+            transport: way.transport,
+        });
     }
 
     fn next_session_event(&mut self) -> Option<(Role, ike::Event)> {

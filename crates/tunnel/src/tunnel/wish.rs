@@ -98,6 +98,7 @@ impl Tunnel {
     fn take_down(&mut self, next: Phase, now: Instant) {
         self.moving = Moving::Still;
         self.retest = None;
+        self.attempt_began = None;
         self.stop_learning();
         match mem::replace(&mut self.phase, next) {
             Phase::ExpectChild(_, link) | Phase::ExpectConfigured(link) | Phase::Up(link) => {

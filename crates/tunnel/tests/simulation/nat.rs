@@ -54,6 +54,13 @@ impl Translator {
         port
     }
 
+    /// Where a packet to this port would get.
+    pub(crate) fn leads_to(&self, outside: u16, now: Instant) -> Option<u16> {
+        let found = self.mappings.iter().find(|entry| entry.1 == outside);
+        let &(inside, ..) = found.filter(|entry| self.lives(entry.2, now))?;
+        self.inner.as_ref().map_or(Some(inside), |inner| inner.leads_to(inside, now))
+    }
+
     /// Translates a packet on its way in.
     pub(crate) fn inside(&mut self, outside: u16, now: Instant) -> Option<u16> {
         let entry = self.mappings.iter().find(|entry| entry.1 == outside);

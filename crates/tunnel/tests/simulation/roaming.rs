@@ -5,11 +5,15 @@ use std::time::Duration;
 use crate::world::{Setup, World, gateway};
 use evenkeel_ipsec::ike::Faults;
 use evenkeel_ipsec::wire::IkeSpi;
-use evenkeel_netprofile::ladder::Transport;
-use evenkeel_tunnel::{PathEvent, TunnelState};
+use evenkeel_netprofile::ladder::{How, LastGood, Measured, Transport, Verdict, Verdicts};
+use evenkeel_netprofile::memory::NetworkProfile;
+use evenkeel_netprofile::overhead::Family;
+use evenkeel_netprofile::time::UnixSeconds;
+use evenkeel_tunnel::{Command, PathEvent, TunnelState};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const AT: UnixSeconds = UnixSeconds(crate::world::WALL.0);
 /// There and back.
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
@@ -298,4 +302,107 @@ fn a_lossy_new_network_is_moved_to_all_the_same() {
     }
     // A request is sent seven times within the three seconds: 0.51^7 of the sessions may be lost.
     assert!(kept >= 48, "{kept} of 50 sessions survived");
+}
+
+#[test]
+fn after_any_sleep_the_connection_is_back_within_two_round_trips_of_waking() {
+    for asleep in [Duration::from_secs(10), 10 * MINUTE, 8 * HOUR] {
+        let mut world = World::new(with_streams());
+        world.nat.lifetime = Some(2 * MINUTE);
+        world.connect();
+        world.run_for(MINUTE);
+        let spi = ike_spi(&world);
+        world.sleep(asleep);
+        let woke = world.now;
+        assert!(world.run_until(MINUTE, World::is_reached), "{asleep:?}: {:?}", world.tunnel.status());
+        // Where the NAT has forgotten us it takes one to find out and one to tell.
+        assert!(world.now - woke <= 2 * ROUND_TRIP, "{asleep:?}: {:?}", world.now - woke);
+        assert_eq!(ike_spi(&world), spi, "{asleep:?}");
+        world.run_for(10 * MINUTE);
+        assert!(world.is_reached(), "{asleep:?}");
+        let good = world.tunnel.network_profile().last_good.unwrap();
+        let since = Duration::from_secs(good.at.0 - AT.0);
+        assert!(since >= MINUTE + asleep, "the time asleep is not counted: {since:?}");
+    }
+}
+
+#[test]
+fn after_a_sleep_that_the_gateway_did_not_wait_for_there_is_another_session_without_a_prompt() {
+    for (setup, limit) in [(Setup::default(), 4), (with_streams(), 5)] {
+        let mut world = connected(setup);
+        let spi = ike_spi(&world);
+        world.gateway_restarts();
+        world.sleep(8 * HOUR);
+        let woke = world.now;
+        assert!(world.run_until(MINUTE, |world| world.is_up() && ike_spi(world) != spi));
+        assert!(world.now - woke <= Duration::from_secs(limit), "{:?}", world.now - woke);
+        assert!(
+            !world.trace.iter().any(|line| line == "unconfigure" || line == "state failed"),
+            "{:?}",
+            world.trace
+        );
+        assert!(world.is_reached());
+    }
+}
+
+#[test]
+fn a_network_that_is_known_to_block_udp_is_gone_to_in_the_stream_that_worked_there() {
+    let mut world = connected(with_streams());
+    world.blocked_udp.extend([500, 4500]);
+    world.command(Command::Network(Box::new(blocked_here(Transport::Tcp443))));
+    world.trace.clear();
+    world.attach(2, 2);
+    assert!(time_to_follow(&mut world) <= ROUND_TRIP, "{:?}", world.trace);
+    assert_eq!(world.tunnel.way().unwrap().transport, Transport::Tcp443);
+}
+
+#[test]
+fn a_network_that_is_known_to_be_open_is_gone_to_over_udp_from_a_stream() {
+    let mut world = World::new(with_streams());
+    world.blocked_udp.extend([500, 4500]);
+    world.connect();
+    assert_eq!(world.tunnel.way().unwrap().transport, Transport::Tcp4500);
+    world.blocked_udp.clear();
+    let profile = NetworkProfile {
+        last_good: Some(LastGood { transport: Transport::Udp4500, family: Family::V4, at: AT }),
+        ..NetworkProfile::default()
+    };
+    world.command(Command::Network(Box::new(profile)));
+    world.trace.clear();
+    world.attach(2, 2);
+    assert!(time_to_follow(&mut world) <= ROUND_TRIP, "{:?}", world.trace);
+    assert_eq!(world.tunnel.way().unwrap().transport, Transport::Udp4500);
+    assert!(!world.trace.iter().any(|line| line.contains("Tcp")), "{:?}", world.trace);
+}
+
+#[test]
+fn a_stream_that_worked_on_a_network_and_is_dead_now_costs_a_second() {
+    for dead in [Dead::Refused, Dead::Silent] {
+        let mut world = connected(with_streams());
+        match dead {
+            Dead::Refused => world.blocked.insert(443),
+            Dead::Silent => world.silent.insert(443),
+        };
+        world.command(Command::Network(Box::new(blocked_here(Transport::Tcp443))));
+        world.attach(2, 2);
+        let took = time_to_follow(&mut world);
+        assert!(took <= Duration::from_secs(1) + ROUND_TRIP, "{dead:?}: {took:?}");
+        assert_eq!(world.tunnel.way().unwrap().transport, Transport::Udp4500, "{dead:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Dead {
+    Refused,
+    Silent,
+}
+
+/// What is known of a network that blocks UDP and lets this through.
+fn blocked_here(through: Transport) -> NetworkProfile {
+    let measured = |verdict| Some(Measured { verdict, at: AT, how: How::SilentWhileOthersAnswered });
+    NetworkProfile {
+        verdicts: Verdicts { udp4500: measured(Verdict::Blocked), ..Verdicts::default() },
+        last_good: Some(LastGood { transport: through, family: Family::V4, at: AT }),
+        ..NetworkProfile::default()
+    }
 }

@@ -119,6 +119,11 @@ pub(crate) struct World {
     offline: bool,
     paths: BTreeSet<PathId>,
     pub(crate) configure: Result<(), ConfigureError>,
+    started: Instant,
+    /// How long the machine has slept, of which its own clock knows nothing.
+    asleep: Duration,
+    /// When packets of the tunnel's last left, by the machine's clock.
+    sent: Option<Instant>,
     /// Per mille of datagrams that are lost.
     pub(crate) loss: u32,
     /// How long they take, each way.
@@ -222,6 +227,9 @@ impl World {
             offline: false,
             paths: BTreeSet::new(),
             configure: Ok(()),
+            started: now,
+            asleep: Duration::ZERO,
+            sent: None,
             loss: 0,
             latency: LATENCY,
             behind_nat: setup.behind_nat,
@@ -232,7 +240,7 @@ impl World {
     }
 
     pub(crate) fn command(&mut self, command: Command) {
-        self.tunnel.handle_command(command, self.now);
+        self.tunnel.handle_command(command, self.local_now());
         self.drain();
     }
 
@@ -244,7 +252,7 @@ impl World {
                 return true;
             }
             let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
-            let own = self.tunnel.poll_timeout().map(|(at, _)| at);
+            let own = self.tunnel.poll_timeout().map(|(at, _)| at + self.asleep);
             let others = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
             let echo = self.echoes.first_key_value().map(|((at, _), _)| *at);
             let closing = self.closings.first_key_value().map(|((at, _), _)| *at);
@@ -293,14 +301,59 @@ impl World {
         self.path_event(PathEvent::NetworkChanged);
     }
 
+    /// What the machine's own clock says.
+    fn local_now(&self) -> Instant {
+        self.now - self.asleep
+    }
+
+    /// The machine sleeps for so long while the world goes on, and is told so when it wakes.
+    pub(crate) fn sleep(&mut self, time: Duration) {
+        let wake = self.now + time;
+        // Whatever is on its way to it is lost.
+        self.flights.retain(|_, flight| flight.to_gateway);
+        self.echoes.clear();
+        loop {
+            let next = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
+            let Some(next) = next.filter(|at| *at <= wake) else { break };
+            self.now = self.now.max(next);
+            for gateway in self.gateways.values_mut() {
+                if gateway.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                    gateway.handle_timeout(self.now);
+                }
+                while gateway.poll_transmit().is_some() {}
+            }
+        }
+        (self.now, self.asleep) = (wake, self.asleep + time);
+        self.path_event(PathEvent::Woke);
+    }
+
+    /// A program on this machine sends something through the tunnel.
+    pub(crate) fn send_inside(&mut self) {
+        let path = self.tunnel.ike_sa().unwrap().path;
+        self.nat.outside(path.local.port(), self.now);
+        let now = self.local_now();
+        let before = self.sent.replace(now);
+        self.activity = Activity { sent: Some(now), carried: self.activity.carried + 1, ..self.activity };
+        if let Some(silence) = before.map(|before| now - before) {
+            self.command(Command::SentAfterSilence(silence));
+        }
+    }
+
+    /// Whether what the gateway sends gets to where the tunnel listens.
+    pub(crate) fn is_reached(&self) -> bool {
+        let inside = |seen: &SocketAddr| self.nat.leads_to(seen.port(), self.now);
+        let ours = self.tunnel.ike_sa().map(|ike| ike.path.local.port());
+        self.is_up() && self.seen().iter().any(|seen| seen.ip() == self.outside() && inside(seen) == ours)
+    }
+
     /// The data plane has seen traffic.
     pub(crate) fn tell_activity(&mut self) {
-        self.tunnel.handle_activity(self.activity, self.now);
+        self.tunnel.handle_activity(self.activity, self.local_now());
         self.drain();
     }
 
     pub(crate) fn path_event(&mut self, event: PathEvent) {
-        self.tunnel.handle_path_event(event, self.now);
+        self.tunnel.handle_path_event(event, self.local_now());
         self.drain();
     }
 
@@ -404,7 +457,7 @@ impl World {
                     responder.handle_datagram(path, &payload, self.now);
                 }
             } else if !self.offline {
-                self.tunnel.handle_datagram(path, &payload, self.now);
+                self.tunnel.handle_datagram(path, &payload, self.local_now());
             }
             self.drain();
         }
@@ -413,9 +466,9 @@ impl World {
                 gateway.handle_timeout(self.now);
             }
         }
-        if self.tunnel.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
-            self.tunnel.handle_activity(self.activity, self.now);
-            self.tunnel.handle_timeout(self.now);
+        if self.tunnel.poll_timeout().is_some_and(|(at, _)| at <= self.local_now()) {
+            self.tunnel.handle_activity(self.activity, self.local_now());
+            self.tunnel.handle_timeout(self.local_now());
         }
         self.drain();
     }
@@ -533,7 +586,8 @@ impl World {
                 } else if udp {
                     self.opened = (self.opened + 1) % 1000;
                     let path = opened(self.network_id.client(), gateway, self.opened);
-                    Ok(OpenedPath { path_mtu: self.known_mtu, ..path })
+                    let wall = UnixTime(WALL.0 + (self.now - self.started).as_secs());
+                    Ok(OpenedPath { path_mtu: self.known_mtu, wall, ..path })
                 } else if self.blocked.contains(&port_of(transport)) {
                     Err(PathError::Closed)
                 } else {
@@ -613,7 +667,7 @@ impl World {
     }
 
     fn answer(&mut self, command: Command) {
-        self.tunnel.handle_command(command, self.now);
+        self.tunnel.handle_command(command, self.local_now());
     }
 }
 

@@ -48,6 +48,31 @@ fn a_sender_of_datagrams_is_told_the_inner_mtu() {
 }
 
 #[test]
+fn a_limit_that_may_be_lifted_in_a_moment_is_told_to_nobody() {
+    sandbox::run(|| {
+        let wire = Wire::new()?;
+        let (left, right) = wire.pair(Kind::Offload, Kind::Offload)?;
+        traffic::serve(&right.host)?;
+        let server = RIGHT.v4.into();
+        left.plane.set_inner_mtu(1400, Telling::Senders);
+        left.plane.set_inner_mtu(1100, Telling::Nobody);
+        // Segments are cut; nothing else gets through as it is.
+        traffic::upload(&left.host, server, 5 << 20)?;
+        ensure!(traffic::echo(&left.host, server, 1340, Duration::from_millis(300))?.is_none());
+        ensure!(left.plane.snapshot().outbound.too_big_told == 0 && route_mtu(&left.host, server)?.is_none());
+        // Lifted again, and nothing to tell.
+        left.plane.set_inner_mtu(1400, Telling::Senders);
+        ensure!(traffic::echo(&left.host, server, 1340, Duration::from_secs(5))?.is_some());
+        ensure!(left.plane.snapshot().outbound.too_big_told == 0, "{:?}", left.plane.snapshot());
+        // Now it is meant.
+        left.plane.set_inner_mtu(1100, Telling::Senders);
+        ensure!(traffic::echo(&left.host, server, 1340, Duration::from_millis(300))?.is_none());
+        ensure!(route_mtu(&left.host, server)? == Some(1100), "not told");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_datagram_that_may_be_fragmented_is() {
     sandbox::run(|| {
         let wire = Wire::new()?;
