@@ -314,6 +314,7 @@ fn network(id: &str, label: &str) -> RememberedNetwork {
         present: false,
         transport: Some(Carrier::Udp),
         keepalive_s: Some(96),
+        connect_ms: None,
         portal_seen: None,
         learned: LearnedNetwork::default(),
     }

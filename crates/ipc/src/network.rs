@@ -36,6 +36,8 @@ pub struct RememberedNetwork {
     pub transport: Option<Carrier>,
     /// Seconds between NAT keepalives that this network is proven to bear.
     pub keepalive_s: Option<u32>,
+    /// Milliseconds that connecting took: the median of the last connections.
+    pub connect_ms: Option<u32>,
     /// When a captive portal was last seen.
     pub portal_seen: Option<Timestamp>,
     /// What was learned there.

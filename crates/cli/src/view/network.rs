@@ -65,6 +65,9 @@ pub(crate) fn network_details(network: &RememberedNetwork, now: Timestamp, canva
     page.field("MTU", &path_mtu(*mtu).unwrap_or_else(unmeasured));
     page.field("Open", &named(verdicts, Verdict::Open).unwrap_or_else(unmeasured));
     page.field("Blocked", &named(verdicts, Verdict::Blocked).unwrap_or_else(|| "nothing known".to_owned()));
+    if let Some(millis) = network.connect_ms {
+        page.field("Connects", &format!("in {}", moment(millis)));
+    }
     if let Some(seen) = network.portal_seen {
         page.field("Portal", &format!("seen {} ago", duration(now.unix().saturating_sub(seen.unix()))));
     }
@@ -97,6 +100,15 @@ fn last_seen(network: &RememberedNetwork, now: Timestamp) -> String {
         return "here".to_owned();
     }
     format!("{} ago", duration(now.unix().saturating_sub(network.last_seen.unix())))
+}
+
+/// A time of which fractions of a second are of interest.
+fn moment(millis: u32) -> String {
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        1000..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => duration((millis / 1000).into()),
+    }
 }
 
 fn keepalive(network: &RememberedNetwork) -> Option<String> {

@@ -19,6 +19,7 @@ fn cafe() -> RememberedNetwork {
         present: false,
         transport: Some(Carrier::Tcp4500),
         keepalive_s: Some(96),
+        connect_ms: Some(1250),
         portal_seen: Some(Timestamp::from_unix(NOW - 90_000)),
         learned: LearnedNetwork {
             nat: Some(true),
@@ -44,6 +45,7 @@ fn home() -> RememberedNetwork {
         present: true,
         transport: None,
         keepalive_s: None,
+        connect_ms: None,
         portal_seen: None,
         learned: LearnedNetwork::default(),
     }
@@ -90,6 +92,7 @@ Café
   MTU        1492 up, 1400 down
   Open       UDP/500, TCP/4500
   Blocked    UDP/4500, TCP/443
+  Connects   in 1.2 s
   Portal     seen 1 d 1 h ago
 ";
     assert_eq!(draw(&cafe()), expected);

@@ -45,6 +45,10 @@ pub(super) fn remembered(
         present: present.and_then(|present| present.fingerprint) == Some(fingerprint),
         transport: profile.last_good.map(|last| carrier(last.transport)),
         keepalive_s: keepalive,
+        connect_ms: profile
+            .connect_times
+            .median()
+            .map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX)),
         portal_seen: profile.portal_seen.map(at),
         learned: learned(profile),
     }

@@ -4,7 +4,7 @@ mod search;
 
 use std::time::Instant;
 
-use evenkeel_ipc::{Portal, PortalReport};
+use evenkeel_ipc::{Portal, PortalReport, PortalVerdict};
 use evenkeel_tunnel::{Command, Tunnel, TunnelState};
 
 use super::status::Moment;
@@ -18,6 +18,9 @@ impl<M: Machine> Control<M> {
     pub(super) fn handle_portal(&mut self, report: &PortalReport) {
         if let Some(search) = self.connection.as_mut().and_then(|connection| connection.portal.as_mut()) {
             search.handle_report(report, Instant::now());
+            if report.verdict == PortalVerdict::Portal && search.found().is_some() {
+                self.tell_tunnel(Command::PortalSeen);
+            }
         }
         self.settle();
         // Nobody watching is no error.

@@ -1,7 +1,10 @@
 //! What is remembered of networks, and who may know.
 
 use evenkeel_daemon::control::MachineEvent;
-use evenkeel_ipc::{Carrier, Client, ClientError, NetworkId, Request, RequestError, State, Status};
+use evenkeel_ipc::{
+    Carrier, Client, ClientError, NetworkId, PortalReport, PortalVerdict, Request, RequestError, State,
+    Status,
+};
 use evenkeel_platform::network_identity::NetworkIdentity;
 use evenkeel_profile::{Secret, Secrets};
 use tokio::io::DuplexStream;
@@ -85,6 +88,34 @@ async fn each_network_is_remembered_by_itself_and_after_the_connection() {
     alice.perform(connect("Lab")).await.unwrap();
     let status = alice.status(false).await.unwrap();
     assert_eq!(status.network.unwrap().learned.path_mtu.up, Some(1500));
+}
+
+#[tokio::test]
+async fn how_long_connecting_took_and_that_there_was_a_portal_are_remembered() {
+    let daemon = Daemon::start();
+    daemon.strings.say(MachineEvent::Network(Some(network(1, "Cafe"))));
+    *daemon.strings.silent.lock().unwrap() = true;
+    let mut alice = daemon.client(ALICE).await;
+    alice.perform(connect("Lab")).await.unwrap();
+    daemon.strings.told("look", 1).await;
+    let verdict = PortalVerdict::Portal;
+    let report = PortalReport { verdict, url: None, evidence: Vec::new(), took_ms: 1 };
+    daemon.strings.say(MachineEvent::Portal(report));
+    wait_until(&mut alice, "a portal", |status| status.portal.is_some()).await;
+    *daemon.strings.silent.lock().unwrap() = false;
+    let status = wait_for(&mut alice, State::Connected).await;
+    let cafe = alice.network(status.network.unwrap().id.unwrap()).await.unwrap();
+    assert!(cafe.portal_seen.is_some() && cafe.connect_ms.is_some(), "{cafe:?}");
+    alice.perform(Request::Disconnect).await.unwrap();
+    wait_for(&mut alice, State::Off).await;
+    let mut root = daemon.client(ROOT).await;
+    assert_eq!(root.network(cafe.id).await.unwrap().portal_seen, cafe.portal_seen);
+    // A network without one is no network with one.
+    daemon.strings.say(MachineEvent::Network(Some(network(2, "Hotel"))));
+    let mut alice = daemon.connected(ALICE, "Lab").await;
+    let status = alice.status(false).await.unwrap();
+    let hotel = alice.network(status.network.unwrap().id.unwrap()).await.unwrap();
+    assert!(hotel.portal_seen.is_none() && hotel.connect_ms.is_some(), "{hotel:?}");
 }
 
 #[tokio::test]
