@@ -44,6 +44,9 @@ fn a_network_is_known_again_after_a_restart_until_it_is_forgotten() {
         let again =
             known.iter().find(|network| Some(network.id) == here.id).context("it is not known again")?;
         ensure!(Some(&again.label) == here.label.as_ref() && again.learned.nat == Some(true), "{again:?}");
+        ensure!(again.connect_ms.is_some_and(|took| took < 15_000), "{again:?}");
+        let shown = client.evenkeel(&["networks", "show", &again.id.to_string()], None)?;
+        ensure!(shown.stdout.contains("Connects   in "), "{shown:?}");
         client.connect(Some(PSK))?;
         client.wait_for("to recognise the network", |status| {
             status.network.as_ref().is_some_and(|network| network.id == here.id)

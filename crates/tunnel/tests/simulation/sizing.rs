@@ -148,6 +148,20 @@ fn a_path_that_shrinks_under_traffic_is_followed_within_three_seconds_and_in_pla
 }
 
 #[test]
+fn a_path_that_grows_is_found_out_within_ten_minutes() {
+    let mut world = settled((1300, 1300));
+    world.path_mtu = (1500, 1480);
+    world.networks.clear();
+    let start = world.now;
+    let right = (inner(1500), inner(1480) - 40);
+    assert!(world.run_until(11 * MINUTE, |world| sizes(world) == right), "{:?}", sizes(&world));
+    assert!(world.now - start <= 10 * MINUTE + 5 * ROUND_TRIP, "{:?}", world.now - start);
+    // Nobody is told of less on the way.
+    let (here, afar) = told(&world);
+    assert!(here.iter().chain(&afar).all(|mtu| *mtu >= inner(1300)), "{here:?} {afar:?}");
+}
+
+#[test]
 fn a_path_that_swallows_everything_large_is_noticed_although_nothing_comes_back() {
     // Without a NAT there is nothing else to wake up for.
     let mut world = World::new(Setup { behind_nat: false, ..Setup::default() });
