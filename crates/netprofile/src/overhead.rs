@@ -15,6 +15,9 @@ const ESP_HEADER: usize = 8;
 const ESP_TRAILER: usize = 2;
 /// The pad length and next header fields end on a 4-byte boundary, whatever the cipher (RFC 4303 §2.4).
 const ESP_ALIGNMENT: usize = 4;
+/// What WireGuard adds to an inner packet: message type, receiver and counter, and the tag (WireGuard §5.4.6). A peer that
+/// pads to 16 bytes never pads beyond the inner MTU.
+const WIREGUARD: usize = 16 + 16;
 /// The least MTU that an IPv6 link may have (RFC 8200 §5).
 pub const IPV6_MIN_MTU: u16 = 1280;
 /// What a path is taken to carry while nothing is known about it: Ethernet's 1500.
@@ -127,6 +130,14 @@ impl Encapsulation {
     pub fn interface_mtu(self, path_mtu: u16) -> u16 {
         self.inner_mtu(path_mtu).max(IPV6_MIN_MTU)
     }
+}
+
+/// The largest inner packet that crosses a path of `path_mtu` bytes as one WireGuard datagram, 0 if none does.
+#[must_use]
+pub fn wireguard_inner_mtu(outer: Family, path_mtu: u16) -> u16 {
+    let inner = usize::from(path_mtu).saturating_sub(outer.header_len() + UDP_HEADER + WIREGUARD);
+    // Never above path_mtu, so the conversion can't fail.
+    u16::try_from(inner).unwrap_or(path_mtu)
 }
 
 /// The largest TCP segment (RFC 6691) whose packet of this family has at most `inner_mtu` bytes. TCP options count

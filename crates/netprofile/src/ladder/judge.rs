@@ -54,7 +54,7 @@ pub enum Blockage {
     UdpBlocked,
     /// IKE is answered on UDP/4500, ESP there is not, and the same probe through another transport is.
     EspBlocked,
-    /// Nothing answers at all: the gateway, or the network, or a captive portal.
+    /// The gateway answers through nothing at all: it is down, or the network is, or there is a captive portal.
     NothingAnswers,
 }
 
@@ -70,8 +70,8 @@ pub struct Judgement {
 /// Judges the observations of one connection attempt on one network.
 ///
 /// Silence speaks against a transport only beside an answer through another one over the same family: without it the
-/// gateway may be down or the family unusable. Observations may come in any order, and an answer outweighs any
-/// silence.
+/// gateway may be down or the family unusable. WireGuard's peer need not be the gateway, so its answer speaks for itself
+/// alone. Observations may come in any order, and an answer outweighs any silence.
 #[must_use]
 pub fn judge(observations: &[Observation], at: UnixSeconds) -> Judgement {
     let mut verdicts = Verdicts::default();
@@ -101,8 +101,8 @@ fn handshake(observations: &[Observation], transport: Transport) -> Option<(Verd
     if of_it().any(|seen| matches!(seen.seen, Seen::IkeAnswered | Seen::EspAnswered)) {
         return Some((Verdict::Open, How::Answered));
     }
-    let beside_an_answer =
-        |seen: &&Observation| answers(observations, seen.family, |other| other != transport);
+    let is_gateway = |other: Transport| other != transport && other != Transport::WireGuard;
+    let beside_an_answer = |seen: &&Observation| answers(observations, seen.family, is_gateway);
     let silent = |seen: &Observation| match seen.seen {
         Seen::IkeSilent { waited, requests } => is_long(waited, requests),
         Seen::IkeAnswered | Seen::Refused | Seen::NotSent | Seen::EspAnswered | Seen::EspSilent { .. } => {
@@ -149,7 +149,8 @@ fn blockage(verdicts: &Verdicts, observations: &[Observation]) -> Option<Blockag
         }
         return Some(Blockage::Udp4500Blocked);
     }
-    let sent = || observations.iter().filter(|seen| seen.seen != Seen::NotSent);
+    let of_gateway = || observations.iter().filter(|seen| seen.transport != Transport::WireGuard);
+    let sent = || of_gateway().filter(|seen| seen.seen != Seen::NotSent);
     let all_failed = sent().all(|seen| match seen.seen {
         Seen::IkeSilent { waited, requests } => is_long(waited, requests),
         Seen::Refused => true,
@@ -259,10 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn wireguard_alone_that_answers_is_not_called_udp_blocked() {
+    fn the_answer_of_a_wireguard_peer_says_nothing_about_the_gateway() {
         let judgement = seen(&[(Udp500, SILENT), (Udp4500, SILENT), (WireGuard, Seen::IkeAnswered)]);
-        assert_eq!(judgement.blockage, Some(Blockage::Udp4500Blocked));
-        assert_eq!(verdict(judgement.verdicts.udp500), Some(Verdict::Blocked));
+        assert_eq!(judgement.blockage, Some(Blockage::NothingAnswers));
+        assert_eq!((judgement.verdicts.udp500, judgement.verdicts.udp4500), (None, None));
+        assert_eq!(verdict(judgement.verdicts.wireguard), Some(Verdict::Open));
+        let judgement = seen(&[(Udp4500, Seen::IkeAnswered), (WireGuard, SILENT)]);
+        assert_eq!(judgement.blockage, None);
+        assert_eq!(verdict(judgement.verdicts.wireguard), Some(Verdict::Blocked));
     }
 
     #[test]
