@@ -92,11 +92,16 @@ impl WireGuardPlane {
     /// When the system refuses the device's MTU; the rest holds all the same.
     pub fn set_mtu(&self, mtu: u16) -> io::Result<()> {
         let mtu = mtu.max(MIN_INNER_MTU);
-        let mss = MssClamp::for_mtu(mtu);
+        self.set_inner(MssClamp::for_mtu(mtu), mtu);
+        self.tun.set_mtu(mtu)
+    }
+
+    /// The same of what leaves and of the MSS limits, while the device has an MTU of its own: it may need a larger one to keep
+    /// IPv6.
+    pub fn set_inner(&self, mss: MssClamp, mtu: u16) {
         self.outbound.post(OutboundChange::SetMss(mss));
         self.inbound.post(InboundChange::SetMss(mss));
-        self.outbound.post(OutboundChange::SetInnerMtu(mtu));
-        self.tun.set_mtu(mtu)
+        self.outbound.post(OutboundChange::SetInnerMtu(mtu.max(MIN_INNER_MTU)));
     }
 
     /// Carries on over another socket, connected to the peer, and tells it so by a handshake: after a change of network.
