@@ -57,6 +57,17 @@ pub(crate) fn legacy_in_use(status: &Status) -> Option<String> {
     Some(format!("{list} {are} broken or close to it; ask the gateway's operator for newer algorithms."))
 }
 
+/// What a person should know of a connection that a WireGuard peer carries.
+pub(crate) fn on_wireguard(status: &Status) -> Option<String> {
+    let peer = status.wireguard.as_ref()?;
+    Some(format!(
+        "a WireGuard peer, {}, in place of {}, which has not answered. It is another server with rules of its own; the \
+         connection goes back to the gateway by itself.",
+        peer.endpoint,
+        gateway(status)
+    ))
+}
+
 /// What a person is to do where a captive portal holds the connection back.
 pub(crate) fn sign_in(portal: &Portal) -> String {
     match &portal.url {
@@ -144,12 +155,14 @@ mod tests {
             Cause::NoResponse { exchange: "IKE_AUTH".to_owned(), remote },
             Cause::NetworkUnreachable { remote },
             Cause::GatewayLost,
+            Cause::WireguardPeerLost,
             Cause::NoCommonIkeProposal,
             Cause::NoCommonGroup,
             Cause::NoCommonEspProposal,
             Cause::ProfileNotFound { name: "Lab".parse().expect("name") },
             Cause::ProfileInvalid { key: evil() },
             Cause::PrivateKeyUnusable,
+            Cause::WireguardPresharedKey,
             Cause::TrafficSelectorsRefused,
             Cause::NoAddressAssigned,
             Cause::ConfigurationRequired,

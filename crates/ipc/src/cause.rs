@@ -109,6 +109,8 @@ pub enum Cause {
     },
     /// The gateway answered and then fell silent (DPD).
     GatewayLost,
+    /// The WireGuard peer that carried the connection in the gateway's place answers no handshake any more.
+    WireguardPeerLost,
 
     // Configuration: both ends are there and don't fit.
     /// No IKE proposal in common.
@@ -129,6 +131,8 @@ pub enum Cause {
     },
     /// The private key doesn't belong to the certificate, or is of a kind we don't have.
     PrivateKeyUnusable,
+    /// The gateway answers in no way, and the WireGuard peer has another pre-shared key than the profile.
+    WireguardPresharedKey,
 
     // Refused by the gateway.
     /// The gateway serves none of the networks asked for (TS_UNACCEPTABLE).
@@ -277,14 +281,16 @@ impl Cause {
             Self::NameUnresolved { .. }
             | Self::NoResponse { .. }
             | Self::NetworkUnreachable { .. }
-            | Self::GatewayLost => Category::Unreachable,
+            | Self::GatewayLost
+            | Self::WireguardPeerLost => Category::Unreachable,
 
             Self::NoCommonIkeProposal
             | Self::NoCommonGroup
             | Self::NoCommonEspProposal
             | Self::ProfileNotFound { .. }
             | Self::ProfileInvalid { .. }
-            | Self::PrivateKeyUnusable => Category::Configuration,
+            | Self::PrivateKeyUnusable
+            | Self::WireguardPresharedKey => Category::Configuration,
 
             Self::TrafficSelectorsRefused
             | Self::NoAddressAssigned

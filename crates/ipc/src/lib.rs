@@ -40,7 +40,7 @@ pub use portal::{
     Redirection, SystemConnectivity,
 };
 pub use server::{Incoming, RequestReader, ResponseWriter, accept};
-pub use status::{Address, ChildSa, IkeSa, Portal, State, Status, Target, Transport};
+pub use status::{Address, ChildSa, IkeSa, Portal, State, Status, Target, Transport, WireguardPeer};
 pub use value::{EspSpi, IkeSpi, NetworkId, Timestamp};
 
 /// The protocol that this crate speaks. It grows by one with every change that an older peer would

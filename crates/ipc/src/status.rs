@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_profile::{Host, ProfileName, WebUrl};
+use evenkeel_profile::{Endpoint, Host, ProfileName, WebUrl, WireGuardKey};
 use serde::{Deserialize, Serialize};
 
 use crate::cause;
@@ -32,10 +32,14 @@ pub struct Status {
     pub ike_sa: Option<IkeSa>,
     /// The CHILD SAs; two for a moment during a rekey.
     pub child_sas: Vec<ChildSa>,
+    /// The WireGuard peer that carries the connection in the gateway's place: a fallback, during which there is no IKE SA and
+    /// no CHILD SA. None otherwise. (In a box, since few connections have one.)
+    #[serde(default)]
+    pub wireguard: Option<Box<WireguardPeer>>,
     /// Algorithms in use that only `legacy = true` allows, by their registered names; empty is as it should be.
     #[serde(default)]
     pub legacy: Vec<String>,
-    /// Addresses that the gateway assigned, `ADDRESS/PREFIX`.
+    /// Addresses that the gateway assigned, or that the profile has for the WireGuard peer, `ADDRESS/PREFIX`.
     pub addresses: Vec<Address>,
     /// DNS servers in use through the tunnel.
     pub dns: Vec<IpAddr>,
@@ -69,6 +73,7 @@ impl Status {
             gateway: None,
             ike_sa: None,
             child_sas: Vec::new(),
+            wireguard: None,
             legacy: Vec::new(),
             addresses: Vec::new(),
             dns: Vec::new(),
@@ -82,9 +87,10 @@ impl Status {
         }
     }
 
-    /// Bytes received and sent by the CHILD SAs that are there.
+    /// Bytes received and sent by the CHILD SAs that are there, or by WireGuard.
     pub fn bytes(&self) -> (u64, u64) {
-        self.child_sas.iter().fold((0, 0), |(received, sent), sa| {
+        let peer = self.wireguard.as_ref().map_or((0, 0), |peer| (peer.bytes_in, peer.bytes_out));
+        self.child_sas.iter().fold(peer, |(received, sent), sa| {
             (u64::saturating_add(received, sa.bytes_in), u64::saturating_add(sent, sa.bytes_out))
         })
     }
@@ -195,6 +201,35 @@ pub struct ChildSa {
     pub drops: BTreeMap<String, u64>,
     /// Seconds until it is rekeyed.
     pub rekey_in_s: Option<u64>,
+}
+
+/// The WireGuard peer that carries the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireguardPeer {
+    /// Where it is, as the profile says.
+    pub endpoint: Endpoint,
+    /// Who it has proved to be.
+    pub public_key: WireGuardKey,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// What is reached through it, as networks.
+    pub allowed_ips: Vec<String>,
+    /// When it last answered a handshake.
+    pub last_handshake: Option<Timestamp>,
+    /// Handshakes that it has answered, the first included.
+    pub handshakes: u64,
+    /// Inner bytes received.
+    pub bytes_in: u64,
+    /// Inner bytes sent.
+    pub bytes_out: u64,
+    /// Inner packets received.
+    pub packets_in: u64,
+    /// Inner packets sent.
+    pub packets_out: u64,
+    /// Packets dropped, by reason, zeros left out.
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// An address on the tunnel device with its prefix length; in text `ADDRESS/PREFIX`.

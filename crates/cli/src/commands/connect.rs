@@ -245,6 +245,9 @@ fn connected(name: &ProfileName, status: &Status, output: &mut Output) -> Result
         [only] => format!(" with address {only}"),
         several => format!(" with addresses {}", several.join(" and ")),
     };
+    if let Some(fallback) = explain::on_wireguard(status) {
+        output.note(&format!("warning: this is {fallback}"));
+    }
     if let Some(warning) = explain::legacy_in_use(status) {
         output.note(&format!("warning: {warning}"));
     }

@@ -42,6 +42,11 @@ pub(super) fn unreachable(cause: &Cause, status: &Status) -> Explanation {
             "It was connected and then fell silent.",
             "Check that this machine is still online; the gateway may also have been restarted.",
         ),
+        Cause::WireguardPeerLost => Explanation::new(
+            "The WireGuard peer has stopped answering.",
+            "It carried the connection in the gateway's place and then fell silent.",
+            "Check that this machine is still online.",
+        ),
         other => unworded(other),
     }
 }
@@ -78,6 +83,11 @@ pub(super) fn configuration(cause: &Cause) -> Explanation {
             "The private key can't be used.",
             "It does not belong to the certificate, or is of a kind that Evenkeel doesn't have.",
             "Import the profile again with the key that belongs to the certificate.",
+        ),
+        Cause::WireguardPresharedKey => Explanation::new(
+            "The WireGuard peer has another pre-shared key.",
+            "The gateway does not answer, and the peer's answer does not fit the profile's preshared_key.",
+            "Ask whoever runs the peer for the key and import the profile again, with --replace.",
         ),
         other => unworded(other),
     }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style;
-use evenkeel_ipc::{ChildSa, IkeSa, State, Status, Target, Timestamp, Transport};
+use evenkeel_ipc::{ChildSa, IkeSa, State, Status, Target, Timestamp, Transport, WireguardPeer};
 
 use super::unit::{bytes, count, duration};
 use super::{BAD, BOLD, Canvas, GOOD, Page, UNSURE};
@@ -43,7 +43,7 @@ pub(crate) fn status(status: &Status, rates: Option<Rates>, now: Timestamp, canv
             }
         });
     }
-    connection(&mut page, status, rates);
+    connection(&mut page, status, rates, now);
     page.finish()
 }
 
@@ -68,7 +68,8 @@ fn headline(status: &Status, age: u64, canvas: Canvas) -> (&'static str, Style, 
         }
         State::Connected => {
             let (style, movement) = movement(status);
-            (on, style, format!("Connected{to} for {} {dash} {movement}", duration(age)))
+            let by = if status.wireguard.is_some() { " by a fallback" } else { "" };
+            (on, style, format!("Connected{to}{by} for {} {dash} {movement}", duration(age)))
         }
         State::Reconnecting => (busy, UNSURE, format!("Reconnecting{to}, for {} now{dots}", duration(age))),
         State::Disconnecting => (busy, UNSURE, format!("Disconnecting{dots}")),
@@ -106,13 +107,17 @@ fn movement(status: &Status) -> (Style, String) {
 }
 
 /// Traffic first, then what a colleague asks for, then what support asks for.
-fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
+fn connection(page: &mut Page, status: &Status, rates: Option<Rates>, now: Timestamp) {
     let before = page.text.len();
     page.blank();
     let newest = status.child_sas.last();
-    if let Some(sa) = newest {
+    if let Some(fallback) = explain::on_wireguard(status) {
+        page.field("Fallback", &fallback);
+    }
+    let networks = newest.map(|sa| &sa.ts_r).or(status.wireguard.as_ref().map(|peer| &peer.allowed_ips));
+    if let Some(networks) = networks {
         traffic(page, status, rates);
-        let list: Vec<_> = sa.ts_r.iter().map(|ts| plain(ts)).collect();
+        let list: Vec<_> = networks.iter().map(|network| plain(network)).collect();
         page.field("Networks", &list.join(", "));
     }
     if !status.addresses.is_empty() {
@@ -143,6 +148,13 @@ fn connection(page: &mut Page, status: &Status, rates: Option<Rates>) {
         page.field("Algorithms", &algorithms(sa, newest));
         if let Some(warning) = explain::legacy_in_use(status) {
             page.field("Warning", &warning);
+        }
+    }
+    if let Some(peer) = &status.wireguard {
+        let arrow = page.canvas.pick("→", "->");
+        page.field("Path", &format!("{} {arrow} {} over WireGuard", peer.local, peer.remote));
+        if let Some(last) = peer.last_handshake {
+            page.field("Handshake", &format!("{} ago", duration(now.unix().saturating_sub(last.unix()))));
         }
     }
     if let Some(text) = rekey(status.ike_sa.as_ref(), newest) {
@@ -180,7 +192,10 @@ fn path(sa: &IkeSa, canvas: Canvas) -> String {
 }
 
 fn traffic(page: &mut Page, status: &Status, rates: Option<Rates>) {
-    let total = |one: fn(&ChildSa) -> u64| status.child_sas.iter().map(one).fold(0, u64::saturating_add);
+    let packets = |of_sa: fn(&ChildSa) -> u64, of_peer: fn(&WireguardPeer) -> u64| {
+        let peer = status.wireguard.as_deref().map(of_peer);
+        status.child_sas.iter().map(of_sa).chain(peer).fold(0, u64::saturating_add)
+    };
     let line = |bytes_total, packets: u64, ago: Option<u64>, rate: Option<u64>| {
         let plural = if packets == 1 { "" } else { "s" };
         let when = match (rate, ago) {
@@ -194,8 +209,9 @@ fn traffic(page: &mut Page, status: &Status, rates: Option<Rates>) {
             packets => format!("{} in {} packet{plural}{when}", bytes(bytes_total), count(packets)),
         }
     };
-    let (bytes_in, packets_in) = (total(|sa| sa.bytes_in), total(|sa| sa.packets_in));
-    let (bytes_out, packets_out) = (total(|sa| sa.bytes_out), total(|sa| sa.packets_out));
+    let (bytes_in, bytes_out) = status.bytes();
+    let packets_in = packets(|sa| sa.packets_in, |peer| peer.packets_in);
+    let packets_out = packets(|sa| sa.packets_out, |peer| peer.packets_out);
     page.field("Received", &line(bytes_in, packets_in, status.received_ago_s, rates.map(|r| r.received)));
     page.field("Sent", &line(bytes_out, packets_out, status.sent_ago_s, rates.map(|r| r.sent)));
 }
@@ -203,7 +219,8 @@ fn traffic(page: &mut Page, status: &Status, rates: Option<Rates>) {
 /// Packets that were lost on our side, by reason.
 fn dropped(status: &Status) -> Option<String> {
     let mut drops: BTreeMap<&str, u64> = BTreeMap::new();
-    for (reason, number) in status.child_sas.iter().flat_map(|sa| &sa.drops) {
+    let of_peer = status.wireguard.as_ref().into_iter().flat_map(|peer| &peer.drops);
+    for (reason, number) in status.child_sas.iter().flat_map(|sa| &sa.drops).chain(of_peer) {
         let sum = drops.entry(reason).or_default();
         *sum = sum.saturating_add(*number);
     }

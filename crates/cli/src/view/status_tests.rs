@@ -78,6 +78,46 @@ fn a_connection_is_told_at_a_glance() {
 }
 
 #[test]
+fn a_fallback_is_said_to_be_one_before_anything_else() {
+    let mut status = connected();
+    (status.ike_sa, status.round_trips) = (None, None);
+    let sa = status.child_sas.remove(0);
+    status.wireguard = Some(Box::new(WireguardPeer {
+        endpoint: "peer.lab.example:51820".parse().expect("endpoint"),
+        public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned().try_into().expect("key"),
+        local: "192.168.1.20:38211".parse().expect("address"),
+        remote: "203.0.113.20:51820".parse().expect("address"),
+        allowed_ips: sa.ts_r,
+        last_handshake: Some(Timestamp::from_unix(NOW - 100)),
+        handshakes: 66,
+        bytes_in: sa.bytes_in,
+        bytes_out: sa.bytes_out,
+        packets_in: sa.packets_in,
+        packets_out: sa.packets_out,
+        drops: BTreeMap::from([("no_sa".to_owned(), 3)]),
+    }));
+    status.keepalive_s = Some(25);
+    let expected = "\
+● Connected to Lab by a fallback for 2 h 13 min – bytes move both ways
+
+  Fallback    a WireGuard peer, peer.lab.example:51820, in place of vpn.lab.example, which has not
+              answered. It is another server with rules of its own; the connection goes back to the
+              gateway by itself.
+  Received    12.4 MB in 10,231 packets, just now
+  Sent        1.1 MB in 4,120 packets, just now
+  Networks    10.10.0.0/16
+  Address     10.10.200.3
+  DNS         10.10.0.53 for lab.example
+
+  Path        192.168.1.20:38211 → 203.0.113.20:51820 over WireGuard
+  Handshake   1 min 40 s ago
+  Dropped     3 that no SA carries
+  Details     MTU 1400, NAT keepalive every 25 s
+";
+    assert_eq!(draw(&status, 100), expected);
+}
+
+#[test]
 fn a_portal_is_told_with_its_page_and_hides_what_it_causes() {
     let mut status = Status::off(Timestamp::from_unix(NOW - 5));
     status.target = Target::Connected;
