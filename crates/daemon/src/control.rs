@@ -32,7 +32,7 @@ use crate::timer::until;
 use cause::{Circumstances, cause_of};
 pub use engine::Engine;
 pub use handle::{Activation, Active, ControlEnd, ControlHandle, ControlRequest};
-pub use machine::{Fault, Machine, MachineEvent, Reach};
+pub use machine::{Fault, Machine, MachineEvent, PeerReach, Reach};
 use place::Place;
 use portal::PortalSearch;
 use status::Moment;
@@ -219,12 +219,20 @@ impl<M: Machine> Control<M> {
             )
         });
         let (activity, drops, moment) = (self.machine.activity(), self.machine.drops(), Moment::present());
+        let peer = connection.record.profile.wireguard.as_deref();
+        let wireguard = peer.zip(connection.tunnel.peer()).zip(self.machine.wireguard());
+        let fallback = wireguard.map(|((peer, path), stats)| status::wireguard(peer, path, &stats, moment));
+        let told = status::of_tunnel(&connection.tunnel, cause, activity, &drops, moment);
+        // Only a peer's keepalives are not the tunnel's own.
+        let kept = peer.filter(|_| fallback.is_some()).map(|peer| peer.keepalive_s().into());
         let status = Status {
+            keepalive_s: kept.filter(|seconds| *seconds > 0).or(told.keepalive_s),
+            wireguard: fallback.map(Box::new),
             portal: portal::of_search(connection.portal.as_ref(), moment),
             profile: Some(connection.record.profile.name.clone()),
             gateway: Some(connection.record.profile.gateway.clone()),
             network: Some(knowledge::of_tunnel(&connection.tunnel, self.place.present())),
-            ..status::of_tunnel(&connection.tunnel, cause, activity, &drops, moment)
+            ..told
         };
         match permit(caller, Action::InspectConnectionOf(&connection.user)) {
             Ok(()) => status,
@@ -247,6 +255,9 @@ impl<M: Machine> Control<M> {
             MachineEvent::Portal(report) => return self.handle_portal(&report),
             MachineEvent::Network(_) => return,
             MachineEvent::Resolved(result) => Command::Resolved(result),
+            MachineEvent::PeerResolved(result) => Command::PeerResolved(result),
+            MachineEvent::PeerSilent { path } => Command::PeerSilent { path },
+            MachineEvent::PeerAnswers { path } => Command::PeerAnswers { path },
             MachineEvent::PathOpened { path, result } => Command::PathOpened {
                 path,
                 result: result.map_err(|fault| {
@@ -391,6 +402,11 @@ impl<M: Machine> Control<M> {
                 return;
             }
             Event::ResolveGateway => return self.machine.resolve(&connection.record.profile.gateway),
+            Event::ResolvePeer => {
+                // Asked for only where there is one.
+                let Some(peer) = &connection.reach.peer else { return };
+                return self.machine.resolve_peer(peer.endpoint.host());
+            }
             Event::OpenPath { path, way } => return self.machine.open_path(path, way, &connection.reach),
             Event::UsePath { path } => match self.machine.use_path(path) {
                 Ok(()) => return,
@@ -399,6 +415,14 @@ impl<M: Machine> Control<M> {
                     Command::DataPlaneLost
                 }
             },
+            Event::RebindPath { path } => {
+                let result = self.machine.rebind_path(path);
+                let result = result.map_err(|fault| {
+                    connection.fault = Some(fault.cause);
+                    fault.error
+                });
+                Command::Rebound { path, result }
+            }
             Event::ClosePath { path } => return self.machine.close_path(path),
             Event::SignAuth { link, request } => {
                 Command::Signed { link, signature: sign(connection.key.as_ref(), &request) }

@@ -2,6 +2,7 @@
 
 mod network;
 mod paths;
+mod peers;
 mod portals;
 mod probes;
 mod resolver;
@@ -15,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use evenkeel_datapath::wireguard::{WireGuardPlane, WireGuardStats};
 use evenkeel_datapath::{
     ChildSas, DataPlane, DataPlaneConfig, EventSink, MssClamp, PeerAddress, PlaneDrop, PlaneEvent, Telling,
 };
@@ -28,13 +30,14 @@ use evenkeel_platform::routes::RouteManager;
 use evenkeel_platform::socket::UdpSocket;
 use evenkeel_platform::tun::{Tun, TunConfig};
 use evenkeel_profile::{Fallback, Host};
-use evenkeel_tunnel::{Activity, InnerNetwork, PathError, PathId, SizeProbe, Way};
+use evenkeel_tunnel::{Activity, InnerNetwork, OpenedPath, PathError, PathId, SizeProbe, Way};
 use tokio::sync::mpsc;
 
 use crate::control::{Fault, Machine, MachineEvent, Reach};
 use crate::portal::PortalConfig;
 use network::NetworkTask;
 use paths::Paths;
+use peers::Peers;
 use portals::Portals;
 use probes::Probes;
 use resolver::Resolver;
@@ -56,12 +59,15 @@ const RESERVED_EVENTS: usize = 64;
 /// This machine.
 pub struct LocalMachine {
     resolver: Resolver,
+    /// For the WireGuard peer's name.
+    peer_resolver: Resolver,
     network: NetworkTask,
     surroundings: Surroundings,
     sleep: Sleep,
     portals: Portals,
     whereabouts: Whereabouts,
     paths: Paths,
+    peers: Peers,
     /// Paths that were opened, or could not be, and have not been told of yet.
     opened: VecDeque<MachineEvent>,
     device: Option<Device>,
@@ -89,12 +95,14 @@ impl LocalMachine {
         whereabouts.look(None);
         Self {
             resolver: Resolver::default(),
+            peer_resolver: Resolver::default(),
             network: NetworkTask::start(routes, dns),
             surroundings: Surroundings::watch(),
             sleep: Sleep::watch(),
             portals: Portals::default(),
             whereabouts,
             paths: Paths::default(),
+            peers: Peers::default(),
             opened: VecDeque::new(),
             device: None,
             plane: None,
@@ -120,6 +128,10 @@ impl Machine for LocalMachine {
         self.resolver.ask(host);
     }
 
+    fn resolve_peer(&mut self, host: &Host) {
+        self.peer_resolver.ask(host);
+    }
+
     fn open_path(&mut self, path: PathId, way: Way, reach: &Reach) {
         let Way { gateway, transport } = way;
         // A machine without a device need not ask anybody for anything.
@@ -133,15 +145,33 @@ impl Machine for LocalMachine {
                 let remote = SocketAddr::new(gateway, Fallback::TLS_PORT);
                 return self.paths.open_stream(path, remote, reach.tls.clone());
             }
-            (Ok(()), Transport::WireGuard) => Err(Fault {
-                error: PathError::Refused,
-                cause: Cause::Unsupported { what: "wireguard".to_owned() },
-            }),
+            (Ok(()), Transport::WireGuard) => match &reach.peer {
+                Some(peer) => {
+                    let remote = SocketAddr::new(gateway, peer.endpoint.port());
+                    match self.peers.open(path, remote, peer) {
+                        Ok(()) => return,
+                        Err(fault) => Err(fault),
+                    }
+                }
+                None => Err(Fault {
+                    error: PathError::Refused,
+                    cause: Cause::Internal { detail: "a WireGuard peer that no profile names".to_owned() },
+                }),
+            },
         };
         self.opened.push_back(MachineEvent::PathOpened { path, result });
     }
 
     fn use_path(&mut self, path: PathId) -> Result<(), Fault<PathError>> {
+        // The device has one reader: whoever read it before is gone when the next begins, and packets wait meanwhile.
+        if self.peers.knows(path) {
+            self.plane = None;
+            self.paths.take_back();
+            self.ensure_device()?;
+            let Some(device) = &self.device else { return Ok(()) };
+            return self.peers.start(path, device.tun.clone());
+        }
+        self.peers.stop();
         let Some(socket) = self.paths.lend(path) else { return Ok(()) };
         match &self.plane {
             Some(started) => started.plane.set_socket(socket),
@@ -154,8 +184,13 @@ impl Machine for LocalMachine {
         Ok(())
     }
 
+    fn rebind_path(&mut self, path: PathId) -> Result<OpenedPath, Fault<PathError>> {
+        self.peers.rebind(path)
+    }
+
     fn close_path(&mut self, path: PathId) {
         self.paths.close(path);
+        self.peers.close(path);
     }
 
     fn send(&mut self, transmit: &Transmit) {
@@ -200,12 +235,19 @@ impl Machine for LocalMachine {
     }
 
     fn configure(&mut self, inner: Arc<InnerNetwork>) {
-        let (Some(started), Some(device)) = (&self.plane, &self.device) else { return };
-        started.plane.set_mss(MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 });
-        let telling = if inner.whole_is_told { Telling::Senders } else { Telling::Nobody };
-        started.plane.set_inner_mtu(inner.whole, telling);
-        if let Some(mtu) = inner.from_afar {
-            started.plane.tell_far_ends(mtu);
+        let Some(device) = &self.device else { return };
+        let mss = MssClamp { v4: inner.mss_v4, v6: inner.mss_v6 };
+        match (&self.plane, self.peers.plane()) {
+            (Some(started), _) => {
+                started.plane.set_mss(mss);
+                let telling = if inner.whole_is_told { Telling::Senders } else { Telling::Nobody };
+                started.plane.set_inner_mtu(inner.whole, telling);
+                if let Some(mtu) = inner.from_afar {
+                    started.plane.tell_far_ends(mtu);
+                }
+            }
+            (None, Some(plane)) => plane.set_inner(mss, inner.whole),
+            (None, None) => return,
         }
         self.network.apply(device.name.clone(), inner);
     }
@@ -223,14 +265,17 @@ impl Machine for LocalMachine {
     }
 
     fn activity(&mut self) -> Activity {
-        self.plane.as_ref().map_or_else(Activity::default, |started| {
-            let stats = started.plane.snapshot();
-            Activity {
-                sent: stats.outbound.last_sent,
-                received: stats.inbound.last_received,
-                carried: stats.outbound.packets_read.wrapping_add(stats.inbound.packets_written),
-            }
+        let of_peer = || self.peers.plane().map(|plane| plane.snapshot().plane);
+        let stats = self.plane.as_ref().map(|started| started.plane.snapshot()).or_else(of_peer);
+        stats.map_or_else(Activity::default, |stats| Activity {
+            sent: stats.outbound.last_sent,
+            received: stats.inbound.last_received,
+            carried: stats.outbound.packets_read.wrapping_add(stats.inbound.packets_written),
         })
+    }
+
+    fn wireguard(&self) -> Option<WireGuardStats> {
+        self.peers.plane().map(WireGuardPlane::snapshot)
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
@@ -245,8 +290,10 @@ impl Machine for LocalMachine {
 
     fn close(&mut self) {
         self.resolver.forget();
+        self.peer_resolver.forget();
         self.portals.forget();
         self.paths.close_all();
+        self.peers = Peers::default();
         self.opened.clear();
         self.plane = None;
         self.device = None;
@@ -263,6 +310,7 @@ impl Machine for LocalMachine {
             }
             tokio::select! {
                 resolved = self.resolver.answer() => return MachineEvent::Resolved(resolved),
+                resolved = self.peer_resolver.answer() => return MachineEvent::PeerResolved(resolved),
                 outcome = self.network.outcome() => return outcome,
                 () = self.surroundings.changed(self.device.as_ref().map(|device| &*device.name)) => {
                     self.whereabouts.change(self.device.as_ref().map(|device| &*device.name));
@@ -273,6 +321,7 @@ impl Machine for LocalMachine {
                 () = self.sleep.woke() => return MachineEvent::Woke,
                 report = self.portals.report() => return MachineEvent::Portal(report),
                 event = self.paths.next_event() => return event,
+                event = self.peers.event() => return event,
                 event = plane_event(&mut self.plane) => {
                     if let Some(event) = self.follow_up(event) {
                         return event;

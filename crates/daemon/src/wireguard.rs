@@ -135,9 +135,11 @@ fn note(failure: &mut HandshakeError, error: io::Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, UdpSocket as StdSocket};
+    use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdSocket};
     use std::path::Path;
 
+    use evenkeel_datapath::wireguard::inner_mtu;
+    use evenkeel_netprofile::overhead::{Family, wireguard_inner_mtu};
     use evenkeel_platform::socket::UdpOptions;
     use evenkeel_profile::{FileProblem, Secret, parse_toml};
 
@@ -183,6 +185,15 @@ allowed_ips = ["10.10.0.0/16"]
         }
         let nothing = peer_config(&peer, &Secrets::default()).err();
         assert_eq!(nothing, Some(PeerConfigError::Secret(SecretKind::WireguardPrivateKey)));
+    }
+
+    #[test]
+    fn the_tunnel_and_the_plane_reckon_the_inner_mtu_alike() {
+        for path_mtu in [0, 60, 80, 576, 1280, 1500, u16::MAX] {
+            for peer in ["198.51.100.10", "2001:db8::1"].map(|peer| peer.parse::<IpAddr>().unwrap()) {
+                assert_eq!(inner_mtu(path_mtu, peer), wireguard_inner_mtu(Family::from(peer), path_mtu));
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Why a tunnel is not up.
 
+use evenkeel_ipsec::eap::EapError;
 use evenkeel_ipsec::ike::Failure;
 
 /// The last thing that went wrong. It stays visible while the tunnel tries again.
@@ -14,6 +15,9 @@ pub enum Cause {
     /// The IKE session ended.
     #[error(transparent)]
     Session(#[from] Failure),
+    /// The WireGuard peer that carried the tunnel does not answer any more.
+    #[error("the WireGuard peer has fallen silent")]
+    PeerSilent,
     /// This machine's network could not be configured.
     #[error("this machine's network could not be configured: {0}")]
     Configure(#[from] ConfigureError),
@@ -48,6 +52,9 @@ pub enum PathError {
     /// Something there speaks another protocol.
     #[error("something else answers there")]
     NotTheGateway,
+    /// The WireGuard peer answers, and has another pre-shared key.
+    #[error("another pre-shared key there")]
+    OtherKey,
     /// There is nothing to put packets into: no tunnel interface, no threads.
     #[error("the data plane could not be started")]
     NoDataPlane,
@@ -88,6 +95,14 @@ impl Cause {
         matches!(self, Self::Resolve(_)) || self.remedy() == Remedy::NextAddress
     }
 
+    /// Whether the gateway has refused us: a verdict that holds whatever else carries the tunnel.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Session(Failure::AuthenticationRejected | Failure::Eap(EapError::Failure { .. }))
+        )
+    }
+
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             Self::Resolve(_) => Remedy::Retry,
@@ -97,8 +112,10 @@ impl Cause {
                 | PathError::Refused
                 | PathError::Closed
                 | PathError::Silent
-                | PathError::NotTheGateway,
+                | PathError::NotTheGateway
+                | PathError::OtherKey,
             ) => Remedy::NextAddress,
+            Self::PeerSilent => Remedy::Retry,
             Self::Configure(_) => Remedy::GiveUp,
             Self::Session(failure) => match failure {
                 Failure::NoResponse { .. } => Remedy::NextAddress,

@@ -17,6 +17,19 @@ pub struct TunnelConfig {
     pub overrides: Overrides,
     /// What carries IKE and ESP where UDP does not get through.
     pub fallbacks: Vec<Transport>,
+    /// The WireGuard peer to fall back to where the gateway answers through none of them.
+    pub peer: Option<PeerNetwork>,
+}
+
+/// The network behind a WireGuard peer. It assigns nothing, so all of this is the profile's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerNetwork {
+    /// Our addresses.
+    pub addresses: Vec<IpAddr>,
+    /// What is behind the peer, as networks.
+    pub remote: Vec<(IpAddr, u8)>,
+    /// DNS servers.
+    pub dns: Vec<IpAddr>,
 }
 
 /// Wishes about the inner network.

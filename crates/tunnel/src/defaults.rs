@@ -64,6 +64,10 @@ pub const ESP_QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 /// Bytes of such a question.
 pub const ESP_QUESTION_SIZE: u16 = 100;
 
+/// How long a WireGuard peer that has fallen silent, or that we have moved away from, has for answering a handshake: it is
+/// sent again after 5 s (WireGuard §6.1), and that one is to have its time as well.
+pub const PEER_PATIENCE: Duration = Duration::from_secs(8);
+
 /// First pause after every address of the gateway has failed.
 pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 

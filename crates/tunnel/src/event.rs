@@ -27,16 +27,25 @@ pub enum Event {
     Status(Status),
     /// Look up the gateway's addresses; answer with [`Command::Resolved`].
     ResolveGateway,
-    /// Open sockets along this way, beside those that are open; answer with [`Command::PathOpened`].
+    /// Look up the WireGuard peer's addresses; answer with [`Command::PeerResolved`].
+    ResolvePeer,
+    /// Open sockets along this way, beside those that are open; answer with [`Command::PathOpened`]. A way over WireGuard is
+    /// open once the peer has answered our handshake.
     OpenPath {
         /// What to call them.
         path: PathId,
         /// Where to.
         way: Way,
     },
-    /// ESP travels along this path from here on.
+    /// ESP, or what is behind a WireGuard peer, travels along this path from here on.
     UsePath {
         /// An open one.
+        path: PathId,
+    },
+    /// Give this path, which WireGuard goes along, a new socket in the place of the one that it has, and tell the peer by a
+    /// handshake; answer with [`Command::Rebound`].
+    RebindPath {
+        /// The one in use.
         path: PathId,
     },
     /// Nothing is sent along this path any more.
@@ -88,12 +97,31 @@ pub enum Command {
     StartOver,
     /// Answers [`Event::ResolveGateway`], in order of preference.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
+    /// Answers [`Event::ResolvePeer`], in order of preference.
+    PeerResolved(Result<Vec<IpAddr>, ResolveError>),
     /// Answers [`Event::OpenPath`].
     PathOpened {
         /// From the event.
         path: PathId,
         /// The open path, or why there is none.
         result: Result<OpenedPath, PathError>,
+    },
+    /// Answers [`Event::RebindPath`].
+    Rebound {
+        /// From the event.
+        path: PathId,
+        /// The path as it is, or why it has no other socket; then it is as it was.
+        result: Result<OpenedPath, PathError>,
+    },
+    /// The WireGuard peer does not answer, and is being asked again by a handshake.
+    PeerSilent {
+        /// The one in use.
+        path: PathId,
+    },
+    /// The WireGuard peer has answered: a handshake, or something else authentic after a silence.
+    PeerAnswers {
+        /// The one in use.
+        path: PathId,
     },
     /// An open path has come to its end: a stream was closed or reset.
     PathLost {
@@ -140,7 +168,7 @@ pub enum Command {
     },
 }
 
-/// Open sockets.
+/// Open sockets. Of a path over WireGuard `nat` counts alone, and of that the addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenedPath {
     /// Where IKE_SA_INIT starts.
@@ -201,6 +229,8 @@ pub enum WakeReason {
     Sizing,
     /// See whether UDP works again.
     Retest,
+    /// Give up a WireGuard peer that does not answer.
+    Peer,
     /// Leave without the gateway's answer to our DELETE.
     CloseGrace,
 }

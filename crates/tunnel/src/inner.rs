@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use evenkeel_ipsec::crypto::{Encr, EspSuite};
 use evenkeel_ipsec::ike::{ChildSaInfo, Configuration};
-use evenkeel_netprofile::overhead::{Encapsulation, EspShape, Family, tcp_mss};
+use evenkeel_netprofile::overhead::{
+    Encapsulation, EspShape, Family, IPV6_MIN_MTU, tcp_mss, wireguard_inner_mtu,
+};
 
-use crate::config::Overrides;
+use crate::config::{Overrides, PeerNetwork};
 use crate::event::OpenedPath;
 use crate::sizes::PathSizes;
 
@@ -50,18 +52,10 @@ impl InnerNetwork {
         known: &[IpAddr],
         overrides: &Overrides,
     ) -> Self {
-        let mut remote: Vec<(IpAddr, u8)> = child.ts_remote.iter().flat_map(|ts| ts.as_cidrs()).collect();
-        remote.sort_unstable();
-        remote.dedup();
+        let remote: Vec<(IpAddr, u8)> = child.ts_remote.iter().flat_map(|ts| ts.as_cidrs()).collect();
         let mut domains = assigned.domains.clone();
         domains.extend(overrides.domains.iter().cloned());
-        domains.sort_unstable();
-        domains.dedup();
         let gateway = path.nat.remote.ip();
-        let mut gateways = known.to_vec();
-        gateways.push(gateway);
-        gateways.sort_unstable();
-        gateways.dedup();
         let encapsulation = Encapsulation { family: Family::from(gateway), esp: shape_of(child.suite) };
         let computed = encapsulation.interface_mtu(sizes.uplink);
         let mtu = overrides.mtu.unwrap_or(computed);
@@ -70,10 +64,10 @@ impl InnerNetwork {
         let whole = mtu.min(encapsulation.inner_mtu(sizes.uplink.min(sizes.downlink)));
         Self {
             addresses: assigned.addresses.clone(),
-            remote,
+            remote: sorted(remote),
             dns: if overrides.dns.is_empty() { assigned.dns.clone() } else { overrides.dns.clone() },
-            domains,
-            gateways,
+            domains: sorted(domains),
+            gateways: sorted(known.iter().copied().chain([gateway]).collect()),
             mtu,
             whole: mtu.min(encapsulation.inner_mtu(sizes.uplink)),
             whole_is_told: sizes.uplink_measured,
@@ -96,6 +90,41 @@ impl InnerNetwork {
         Self { mtu, mss_v4, mss_v6, ..self }
     }
 
+    /// Behind a WireGuard peer. `known` are its addresses and the gateway's.
+    pub(crate) fn behind(
+        peer: &PeerNetwork,
+        path: &OpenedPath,
+        sizes: PathSizes,
+        known: &[IpAddr],
+        overrides: &Overrides,
+    ) -> Self {
+        let remote = path.nat.remote.ip();
+        let inner_mtu = |size| wireguard_inner_mtu(Family::from(remote), size);
+        let mtu = overrides.mtu.unwrap_or(inner_mtu(sizes.uplink).max(IPV6_MIN_MTU));
+        let whole = mtu.min(inner_mtu(sizes.uplink.min(sizes.downlink)));
+        let host = |address: &IpAddr| (*address, if address.is_ipv4() { 32 } else { 128 });
+        Self {
+            addresses: peer.addresses.iter().map(host).collect(),
+            remote: sorted(peer.remote.clone()),
+            dns: peer.dns.clone(),
+            domains: sorted(overrides.domains.clone()),
+            gateways: sorted(known.iter().copied().chain([remote]).collect()),
+            mtu,
+            whole: mtu.min(inner_mtu(sizes.uplink)),
+            // Nobody is asked behind a peer: senders here are told what fits, far ends are the peer's business.
+            whole_is_told: true,
+            from_afar: None,
+            mss_v4: tcp_mss(Family::V4, whole),
+            mss_v6: tcp_mss(Family::V6, whole),
+        }
+    }
+
+    /// Our addresses that a gateway has assigned: those that we have behind `peer` are not the gateway's to give.
+    pub(crate) fn assigned(&self, peer: Option<&PeerNetwork>) -> Vec<IpAddr> {
+        let ours = self.addresses.iter().map(|(address, _)| *address);
+        ours.filter(|address| peer.is_none_or(|peer| !peer.addresses.contains(address))).collect()
+    }
+
     /// Whether everything of at least one address family goes through the tunnel.
     #[must_use]
     pub fn is_full_tunnel(&self) -> bool {
@@ -103,10 +132,51 @@ impl InnerNetwork {
     }
 }
 
+/// Each once, in an order that does not depend on whoever listed them.
+fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// What a suite adds to each packet.
 pub(crate) fn shape_of(suite: EspSuite) -> EspShape {
     match suite.encr {
         Encr::AesGcm16(_) | Encr::ChaCha20Poly1305 => EspShape::AEAD,
         Encr::AesCbc(_) => EspShape::aes_cbc(suite.icv_len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use evenkeel_ipsec::crypto::UnixTime;
+    use evenkeel_ipsec::ike::{Framing, Path};
+
+    use super::*;
+
+    #[test]
+    fn the_addresses_behind_a_peer_are_asked_of_no_gateway() {
+        let (v4, v6) = ("10.9.0.2".parse::<IpAddr>().unwrap(), "fd10:9::2".parse::<IpAddr>().unwrap());
+        let peer = PeerNetwork { addresses: vec![v4, v6], remote: Vec::new(), dns: Vec::new() };
+        let end = |address: &str| address.parse::<SocketAddr>().unwrap();
+        let path = Path {
+            local: end("[2001:db8::5]:7"),
+            remote: end("[2001:db8::1]:51820"),
+            framing: Framing::NonEspMarker,
+        };
+        let opened = OpenedPath { init: path, nat: path, path_mtu: 1500, wall: UnixTime(0) };
+        let sizes =
+            PathSizes { uplink: 1500, downlink: 1400, uplink_measured: false, downlink_measured: false };
+        let mut inner = InnerNetwork::behind(&peer, &opened, sizes, &[], &Overrides::default());
+        assert_eq!(inner.addresses, [(v4, 32), (v6, 128)]);
+        // 80 bytes less than the path takes, and segments as short as the narrower way wants them.
+        assert_eq!((inner.mtu, inner.whole, inner.mss_v4, inner.mss_v6), (1420, 1420, 1280, 1260));
+        assert_eq!(inner.assigned(Some(&peer)), [] as [IpAddr; 0]);
+        let assigned = "10.9.0.3".parse().unwrap();
+        inner.addresses.push((assigned, 32));
+        assert_eq!(inner.assigned(Some(&peer)), [assigned]);
+        assert_eq!(inner.assigned(None).len(), 3);
     }
 }

@@ -11,12 +11,17 @@
 //! | event | answer |
 //! |---|---|
 //! | [`Event::ResolveGateway`] | [`Command::Resolved`] |
+//! | [`Event::ResolvePeer`] | [`Command::PeerResolved`] |
 //! | [`Event::OpenPath`] | [`Command::PathOpened`] |
+//! | [`Event::RebindPath`] | [`Command::Rebound`] |
 //! | [`Event::SignAuth`] | [`Command::Signed`] |
 //! | [`Event::Configure`] | [`Command::Configured`] |
 //! | [`Event::Unconfigure`] | [`Command::Unconfigured`] |
 //!
 //! Keys go to the data plane in [`Event::InstallChild`]; ESP packets never pass through here.
+//!
+//! A WireGuard peer, where there is one, is the last of the ways. It is no [`ike::Session`](evenkeel_ipsec::ike::Session):
+//! its path counts as open once the owner has done the handshake, and the tunnel is up with no IKE SA and no CHILD SA.
 //!
 //! After each call of a `handle_*`, drain [`Tunnel::poll_transmit`], then [`Tunnel::poll_event`], then read
 //! [`Tunnel::poll_timeout`].
@@ -32,6 +37,7 @@ mod inner;
 mod keepalive;
 mod link;
 mod moving;
+mod peer;
 mod phase;
 mod race;
 mod sizes;
@@ -40,9 +46,10 @@ mod tunnel;
 mod way;
 
 pub use cause::{Cause, ConfigureError, PathError, ResolveError};
-pub use config::{GatewayPorts, Overrides, TunnelConfig};
+pub use config::{GatewayPorts, Overrides, PeerNetwork, TunnelConfig};
 pub use event::{Activity, Command, Event, LinkId, OpenedPath, PathEvent, WakeReason};
 pub use inner::InnerNetwork;
+pub use peer::PeerInfo;
 pub use sizes::{PathSizes, SizeProbe};
 pub use state::{Status, TargetState, TunnelState};
 pub use tunnel::Tunnel;

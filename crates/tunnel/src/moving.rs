@@ -41,6 +41,8 @@ pub(crate) enum Motive {
     StreamLost,
     /// A fallback is in use, and UDP may work again.
     BackToUdp,
+    /// A WireGuard peer is in use, and the network has changed: the gateway may be reached, in whatever way.
+    BackToGateway,
     /// Nothing comes back through the tunnel over UDP, which was first asked for then.
     EspSilent { since: Instant },
 }
@@ -68,7 +70,9 @@ impl Moving {
         match self {
             Self::ExpectPath { plan, .. }
             | Self::ExpectFollowed { plan, .. }
-            | Self::ExpectSuccessor { plan, .. } => plan.motive != Motive::BackToUdp,
+            | Self::ExpectSuccessor { plan, .. } => {
+                !matches!(plan.motive, Motive::BackToUdp | Motive::BackToGateway)
+            }
             Self::Still | Self::ExpectCheck { .. } | Self::ExpectNetwork => false,
         }
     }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::event::OpenedPath;
 use crate::inner::InnerNetwork;
 use crate::link::Link;
+use crate::peer::Peer;
 use crate::race::Race;
+use crate::way::PathId;
 
 pub(crate) enum Phase {
     Off,
@@ -17,8 +20,8 @@ pub(crate) enum Phase {
     Racing(Race),
     /// With what is left of the race, should this come to nothing.
     ExpectChild(Race, Box<Link>),
-    ExpectConfigured(Box<Link>),
-    Up(Box<Link>),
+    ExpectConfigured(Carrier),
+    Up(Carrier),
     ExpectRetry {
         at: Instant,
     },
@@ -26,11 +29,30 @@ pub(crate) enum Phase {
     Failed,
 }
 
+/// What packets go through.
+pub(crate) enum Carrier {
+    /// The CHILD SAs of a session.
+    Session(Box<Link>),
+    /// WireGuard.
+    Peer(Peer),
+}
+
+impl Carrier {
+    fn link(&self) -> Option<&Link> {
+        if let Self::Session(link) = self { Some(link) } else { None }
+    }
+
+    fn link_mut(&mut self) -> Option<&mut Link> {
+        if let Self::Session(link) = self { Some(link) } else { None }
+    }
+}
+
 impl Phase {
     /// The session in use.
     pub(crate) fn link(&self) -> Option<&Link> {
         match self {
-            Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => Some(link),
+            Self::ExpectChild(_, link) => Some(link),
+            Self::ExpectConfigured(carrier) | Self::Up(carrier) => carrier.link(),
             Self::Off
             | Self::ExpectAddresses { .. }
             | Self::Racing(_)
@@ -38,6 +60,29 @@ impl Phase {
             | Self::ExpectClosed
             | Self::Failed => None,
         }
+    }
+
+    /// The WireGuard peer in use.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        if let Self::ExpectConfigured(Carrier::Peer(peer)) | Self::Up(Carrier::Peer(peer)) = self {
+            Some(peer)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {
+        if let Self::ExpectConfigured(Carrier::Peer(peer)) | Self::Up(Carrier::Peer(peer)) = self {
+            Some(peer)
+        } else {
+            None
+        }
+    }
+
+    /// The path in use.
+    pub(crate) fn path(&self) -> Option<(PathId, &OpenedPath)> {
+        let session = self.link().map(|link| (link.path_id, &link.path));
+        session.or_else(|| self.peer().map(|peer| (peer.path_id, &peer.path)))
     }
 
     /// What is being asked.
@@ -48,9 +93,8 @@ impl Phase {
     /// The session in use, or those that race to be it.
     pub(crate) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
         let (link, race) = match self {
-            Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => {
-                (Some(&mut **link), None)
-            }
+            Self::ExpectChild(_, link) => (Some(&mut **link), None),
+            Self::ExpectConfigured(carrier) | Self::Up(carrier) => (carrier.link_mut(), None),
             Self::Racing(race) => (None, Some(race)),
             Self::Off
             | Self::ExpectAddresses { .. }
@@ -63,7 +107,8 @@ impl Phase {
 
     pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
         match self {
-            Self::ExpectChild(_, link) | Self::ExpectConfigured(link) | Self::Up(link) => Some(link),
+            Self::ExpectChild(_, link) => Some(link),
+            Self::ExpectConfigured(carrier) | Self::Up(carrier) => carrier.link_mut(),
             Self::Off
             | Self::ExpectAddresses { .. }
             | Self::Racing(_)

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::cause::Cause;
+use crate::cause::{Cause, PathError};
 use crate::defaults;
 use crate::event::{OpenedPath, WakeReason};
 use crate::link::Link;
@@ -165,6 +165,29 @@ impl Race {
         })
     }
 
+    /// Adds ways that have become known since it began.
+    pub(crate) fn add(&mut self, starts: impl IntoIterator<Item = Start>) {
+        self.pending.extend(starts);
+        self.pending.make_contiguous().sort_by_key(|start| start.at);
+    }
+
+    /// Whether this is among its ways, or was.
+    pub(crate) fn knows(&self, transport: Transport) -> bool {
+        self.pending.iter().any(|start| start.way.transport == transport)
+            || self.lanes.iter().any(|lane| lane.way.transport == transport)
+            || self.observations.iter().any(|seen| seen.transport == transport)
+    }
+
+    /// Ends it, since a WireGuard peer has answered: the way and the path to that.
+    pub(crate) fn end_at(&mut self, index: usize, now: Instant) -> (Way, PathId) {
+        let lane = self.lanes.swap_remove(index);
+        self.observe(lane.way, Seen::IkeAnswered);
+        for abandoned in std::mem::take(&mut self.lanes) {
+            self.observe_silence(&abandoned, now);
+        }
+        (lane.way, lane.path)
+    }
+
     /// Takes the winner out. The others are left alone, and their ways may be asked again should it come to nothing.
     pub(crate) fn take(&mut self, index: usize, half: Half, now: Instant) -> Option<Box<Link>> {
         let lane = self.lanes.swap_remove(index);
@@ -268,8 +291,10 @@ impl Bare {
 /// How much a failure says about the way to the gateway: that something was answered says more than that nothing was.
 fn telling(cause: &Cause) -> u8 {
     match cause {
+        // The peer's answer, if nobody else's.
+        Cause::Path(PathError::OtherKey) => 2,
         Cause::Path(_) => 0,
         Cause::Session(Failure::NoResponse { exchange: Exchange::IkeSaInit, .. }) => 1,
-        Cause::Session(_) | Cause::Resolve(_) | Cause::Configure(_) => 2,
+        Cause::Session(_) | Cause::Resolve(_) | Cause::Configure(_) | Cause::PeerSilent => 2,
     }
 }

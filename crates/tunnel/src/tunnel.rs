@@ -5,6 +5,7 @@ mod inbound;
 mod mapping;
 mod moving;
 mod network;
+mod peer;
 mod racing;
 mod sessions;
 mod sizing;
@@ -30,6 +31,7 @@ use crate::inner::InnerNetwork;
 use crate::keepalive::Keepalive;
 use crate::link::Link;
 use crate::moving::Moving;
+use crate::peer::PeerInfo;
 use crate::phase::{Leaving, Network, Phase, Reauthentication};
 use crate::race::Race;
 use crate::sizes::{PathSizes, Sizes};
@@ -52,10 +54,12 @@ pub struct Tunnel {
     network: Network,
     /// The gateway's addresses, the one that last worked first.
     known: Vec<IpAddr>,
+    /// Those of the WireGuard peer.
+    peer_known: Vec<IpAddr>,
     backoff: Backoff,
-    /// The address that was tried last.
+    /// The gateway's address that was tried last.
     tried: Option<IpAddr>,
-    /// The way that the session in use goes, or went last.
+    /// The way that is in use, or was last.
     way: Option<Way>,
     /// What is known about this network.
     profile: NetworkProfile,
@@ -121,6 +125,7 @@ impl Tunnel {
             leaving: Vec::new(),
             network: Network::Untouched,
             known: Vec::new(),
+            peer_known: Vec::new(),
             tried: None,
             way: None,
             profile,
@@ -169,7 +174,11 @@ impl Tunnel {
             Command::Outlast(outlasts) => self.outlast(outlasts, now),
             Command::StartOver => self.start_over(now),
             Command::Resolved(result) => self.resolved(result, now),
+            Command::PeerResolved(result) => self.peer_resolved(result, now),
             Command::PathOpened { path, result } => self.path_opened(path, result, now),
+            Command::Rebound { path, result } => self.peer_rebound(path, result, now),
+            Command::PeerSilent { path } => self.peer_silent(path, now),
+            Command::PeerAnswers { path } => self.peer_answers(path),
             Command::PathLost { path, error } => self.path_failed(path, error, now),
             Command::Signed { link: id, signature } => {
                 if let Some(link) = self.links_mut().find(|link| link.id == id) {
@@ -232,6 +241,7 @@ impl Tunnel {
             }
         }
         self.move_timeout(now);
+        self.peer_timeout(now);
         self.look_at.take_if(|at| *at <= now);
         if awake {
             self.sizing_timeout(now);
@@ -295,8 +305,9 @@ impl Tunnel {
         let mapping = self.mapping_due().map(|at| (at, WakeReason::Mapping));
         let moving = self.moving.timeout();
         let esp = self.esp_due().map(|at| (at, WakeReason::EspCheck));
-        let own =
-            [keepalive, retry, reauthentication, moving, retest, sizing, mapping, esp].into_iter().flatten();
+        let peer = self.phase.peer().and_then(|peer| peer.answers_by).map(|at| (at, WakeReason::Peer));
+        let own = [keepalive, retry, reauthentication, moving, retest, sizing, mapping, esp, peer];
+        let own = own.into_iter().flatten();
         sessions.chain(own).chain(race).chain(leaving).min_by_key(|(at, _)| *at)
     }
 
@@ -318,10 +329,17 @@ impl Tunnel {
         self.tried
     }
 
-    /// The way to the gateway that the session in use goes.
+    /// The way that is in use: to the gateway, or to the WireGuard peer.
     #[must_use]
     pub fn way(&self) -> Option<Way> {
-        self.phase.link().and(self.way)
+        self.phase.path().and(self.way)
+    }
+
+    /// The WireGuard peer, if that is what carries the tunnel.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerInfo> {
+        let path = &self.phase.peer()?.path.nat;
+        Some(PeerInfo { local: path.local, remote: path.remote })
     }
 
     /// What is known about this network, what this connection has learned included.
@@ -449,6 +467,7 @@ impl Tunnel {
     /// Gives back the paths that no session uses any more.
     fn close_paths(&mut self) {
         let mut used: BTreeSet<PathId> = self.links().map(|link| link.path_id).collect();
+        used.extend(self.phase.peer().map(|peer| peer.path_id));
         used.extend(self.moving.fresh_path());
         used.extend(self.mapping.iter().flat_map(MappingSearch::spares));
         used.extend(self.phase.race().into_iter().flat_map(|race| race.lanes.iter().map(|lane| lane.path)));

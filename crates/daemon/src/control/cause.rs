@@ -8,7 +8,7 @@ use evenkeel_ipsec::crypto::{CertificateError, UnixTime};
 use evenkeel_ipsec::eap::{EapError, MschapCode, MschapError};
 use evenkeel_ipsec::ike::{Failure, PeerAuthFailure};
 use evenkeel_ipsec::wire::Exchange;
-use evenkeel_tunnel::{self as tunnel, ResolveError};
+use evenkeel_tunnel::{self as tunnel, PathError, ResolveError};
 
 /// What a cause is about beside itself.
 pub(super) struct Circumstances<'a> {
@@ -29,6 +29,8 @@ pub(super) fn cause_of(cause: &tunnel::Cause, around: &Circumstances<'_>) -> Cau
                 ResolveError::Unavailable => NameFault::NoAnswer,
             },
         },
+        tunnel::Cause::Path(PathError::OtherKey) => Cause::WireguardPresharedKey,
+        tunnel::Cause::PeerSilent => Cause::WireguardPeerLost,
         tunnel::Cause::Path(_) | tunnel::Cause::Configure(_) => {
             around.fault.cloned().unwrap_or_else(|| Cause::Internal { detail: cause.to_string() })
         }

@@ -12,10 +12,11 @@ use evenkeel_netprofile::ladder::Transport;
 use evenkeel_profile::{
     Auth, Cidr, EspOptions, Fallback, Identity, IkeOptions, Profile, Secret, SecretKind, Secrets, Trust,
 };
-use evenkeel_tunnel::{GatewayPorts, Overrides, TunnelConfig};
+use evenkeel_tunnel::{GatewayPorts, Overrides, PeerNetwork, TunnelConfig};
 
-use super::machine::Reach;
+use super::machine::{PeerReach, Reach};
 use crate::transport::TlsClient;
+use crate::wireguard::{PeerConfigError, peer_config};
 
 /// Everything that a connection is started with.
 pub struct Engine {
@@ -83,10 +84,18 @@ impl Engine {
             udp: profile.gateway_ports.udp.map_or(GatewayPorts::STANDARD, GatewayPorts::single),
             tcp: tcp_port(profile).unwrap_or(GatewayPorts::STANDARD.nat),
             tls: tls.transpose().map_err(|error| unusable("fallback.tls", &error))?,
+            peer: None,
         };
+        let (network, peer) = wireguard(profile, secrets)?.unzip();
         Ok(Self {
-            tunnel: TunnelConfig { client: Arc::new(client), identify_by_address, overrides, fallbacks },
-            reach,
+            tunnel: TunnelConfig {
+                client: Arc::new(client),
+                identify_by_address,
+                overrides,
+                fallbacks,
+                peer: network,
+            },
+            reach: Reach { peer: peer.map(Arc::new), ..reach },
             key,
         })
     }
@@ -104,6 +113,32 @@ fn fallbacks(profile: &Profile) -> Vec<Transport> {
         if profile.fallback.is_tls(Fallback::TLS_PORT) { Transport::Tls443 } else { Transport::Tcp443 }
     });
     other.into_iter().chain(web).collect()
+}
+
+/// The WireGuard peer to fall back to, if the profile has one and its key has been kept. A key that is none is an error:
+/// whoever relies on the fallback is to hear of it before it is needed.
+fn wireguard(profile: &Profile, secrets: &Secrets) -> Result<Option<(PeerNetwork, PeerReach)>, RequestError> {
+    let Some(peer) = &profile.wireguard else { return Ok(None) };
+    if secrets.of(SecretKind::WireguardPrivateKey).is_none() {
+        tracing::warn!(
+            "the private key for the WireGuard peer is missing: the connection does without that peer"
+        );
+        return Ok(None);
+    }
+    let config = peer_config(peer, secrets).map_err(|error| {
+        let key = match error {
+            PeerConfigError::Secret(SecretKind::WireguardPresharedKey) => "wireguard.preshared_key",
+            PeerConfigError::Secret(_) => "wireguard.private_key",
+            PeerConfigError::Prefix(_) => "wireguard.allowed_ips",
+        };
+        unusable(key, &error)
+    })?;
+    let network = PeerNetwork {
+        addresses: peer.addresses().to_vec(),
+        remote: peer.allowed_ips().iter().map(|network| (network.network(), network.prefix())).collect(),
+        dns: peer.dns().to_vec(),
+    };
+    Ok(Some((network, PeerReach { endpoint: peer.endpoint().clone(), config })))
 }
 
 fn authentication(

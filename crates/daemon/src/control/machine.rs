@@ -3,17 +3,19 @@
 //! The task decides, the machine does. [`LocalMachine`](crate::machine::LocalMachine) does it for real; tests have one
 //! of straw.
 
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_datapath::wireguard::{PeerConfig, WireGuardStats};
 use evenkeel_ipc::{Cause, PortalReport};
 use evenkeel_ipsec::ike::{ChildInstalled, Path, Transmit};
 use evenkeel_ipsec::wire::EspSpi;
 use evenkeel_netprofile::mtu::ProbeId;
 use evenkeel_platform::network_identity::NetworkIdentity;
-use evenkeel_profile::Host;
+use evenkeel_profile::{Endpoint, Host};
 use evenkeel_tunnel::{
     Activity, ConfigureError, GatewayPorts, InnerNetwork, OpenedPath, PathError, PathId, ResolveError,
     SizeProbe, Way,
@@ -27,14 +29,24 @@ pub trait Machine: Send {
     /// Looks a name up; answered by [`MachineEvent::Resolved`].
     fn resolve(&mut self, host: &Host);
 
-    /// Opens sockets along a way, beside those that are open; answered by [`MachineEvent::PathOpened`].
+    /// Looks the WireGuard peer's name up; answered by [`MachineEvent::PeerResolved`].
+    fn resolve_peer(&mut self, host: &Host);
+
+    /// Opens sockets along a way, beside those that are open; answered by [`MachineEvent::PathOpened`]. Over WireGuard that
+    /// takes the peer's answer to a handshake.
     fn open_path(&mut self, path: PathId, way: Way, reach: &Reach);
 
-    /// Has the data plane carry ESP along an open path from here on.
+    /// Has the data plane carry ESP along an open path from here on; or WireGuard, if that is what the path was opened for.
     ///
     /// # Errors
     /// When there is no data plane and none can be started.
     fn use_path(&mut self, path: PathId) -> Result<(), Fault<PathError>>;
+
+    /// Gives the path that WireGuard goes along another socket, and tells the peer by a handshake.
+    ///
+    /// # Errors
+    /// When there is none to be had; the path is as it was.
+    fn rebind_path(&mut self, path: PathId) -> Result<OpenedPath, Fault<PathError>>;
 
     /// Closes the sockets of a path.
     fn close_path(&mut self, path: PathId);
@@ -74,6 +86,9 @@ pub trait Machine: Send {
     /// Packets that the data plane dropped before or after any SA, by reason, zeros left out.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 
+    /// The counters of WireGuard, while that carries the tunnel.
+    fn wireguard(&self) -> Option<WireGuardStats>;
+
     /// Closes sockets and device, and ends look-ups and looks. Routes and DNS have been restored before.
     fn close(&mut self);
 
@@ -90,6 +105,23 @@ pub struct Reach {
     pub tcp: u16,
     /// How TLS is spoken there, if the profile wants it.
     pub tls: Option<TlsClient>,
+    /// The WireGuard peer.
+    pub peer: Option<Arc<PeerReach>>,
+}
+
+/// Where the WireGuard peer listens, and the keys for it.
+pub struct PeerReach {
+    /// As the profile names it.
+    pub endpoint: Endpoint,
+    /// Keys, and what may pass.
+    pub config: PeerConfig,
+}
+
+impl fmt::Debug for PeerReach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nothing of the keys.
+        f.debug_struct("PeerReach").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// An error as the tunnel takes it, with what there is to say about it to a person.
@@ -106,6 +138,18 @@ pub struct Fault<E> {
 pub enum MachineEvent {
     /// A name was looked up.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
+    /// The WireGuard peer's name was looked up.
+    PeerResolved(Result<Vec<IpAddr>, ResolveError>),
+    /// The WireGuard peer does not answer, and is being asked by a handshake.
+    PeerSilent {
+        /// The path to it.
+        path: PathId,
+    },
+    /// The WireGuard peer has answered.
+    PeerAnswers {
+        /// The path to it.
+        path: PathId,
+    },
     /// A path was opened, or could not be.
     PathOpened {
         /// Which.

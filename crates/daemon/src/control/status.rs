@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 
+use evenkeel_datapath::PlaneDrop;
+use evenkeel_datapath::wireguard::WireGuardStats;
 use evenkeel_ipc::{
     Address, Cause, ChildSa, EspSpi, IkeSa, IkeSpi, State, Status, Target, Timestamp, Transport,
+    WireguardPeer,
 };
 use evenkeel_ipsec::ike::{ChildSaInfo, Framing, IkeSaInfo};
 use evenkeel_ipsec::wire::TrafficSelector;
-use evenkeel_tunnel::{Activity, TargetState, Tunnel, TunnelState};
+use evenkeel_profile::WireGuard;
+use evenkeel_tunnel::{Activity, PeerInfo, TargetState, Tunnel, TunnelState};
 
 /// The same moment on both clocks.
 #[derive(Clone, Copy)]
@@ -78,6 +82,31 @@ pub(super) fn of_tunnel(
         child_sas,
         legacy,
         ..Status::off(moment.wall_at(fact.since))
+    }
+}
+
+/// The WireGuard peer that carries the tunnel.
+pub(super) fn wireguard(
+    peer: &WireGuard,
+    path: PeerInfo,
+    stats: &WireGuardStats,
+    moment: Moment,
+) -> WireguardPeer {
+    let dropped =
+        PlaneDrop::ALL.into_iter().map(|reason| (reason.name().to_owned(), stats.plane.dropped(reason)));
+    WireguardPeer {
+        endpoint: peer.endpoint().clone(),
+        public_key: *peer.public_key(),
+        local: path.local,
+        remote: path.remote,
+        allowed_ips: peer.allowed_ips().iter().map(ToString::to_string).collect(),
+        last_handshake: stats.last_handshake.map(|at| moment.wall_at(at)),
+        handshakes: stats.handshakes,
+        bytes_in: stats.bytes_received,
+        bytes_out: stats.bytes_sent,
+        packets_in: stats.plane.inbound.packets_written,
+        packets_out: stats.plane.outbound.packets_sent,
+        drops: dropped.filter(|(_, count)| *count != 0).collect(),
     }
 }
 

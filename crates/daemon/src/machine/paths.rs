@@ -132,16 +132,21 @@ impl Paths {
 
     /// Hands a path to the data plane, which reads it from here on.
     pub(super) fn lend(&mut self, id: PathId) -> Option<UdpSocket> {
-        if let Some(path) = self.used.take().and_then(|used| self.open.get_mut(&used)) {
-            // A session that takes its leave there still hears the answer.
-            path.nat.read(&self.sender);
-        }
+        // A session that takes its leave there still hears the answer.
+        self.take_back();
         let path = self.open.get_mut(&id)?;
         path.nat.reader = None;
         // The first exchange is over.
         path.init = None;
         self.used = Some(id);
         Some(path.nat.socket.clone())
+    }
+
+    /// The data plane reads none of them any more.
+    pub(super) fn take_back(&mut self) {
+        if let Some(path) = self.used.take().and_then(|used| self.open.get_mut(&used)) {
+            path.nat.read(&self.sender);
+        }
     }
 
     /// The path that the data plane reads.
@@ -177,21 +182,29 @@ impl Paths {
         framing: Framing,
         options: UdpOptions,
     ) -> Result<Endpoint, Fault<PathError>> {
-        let connected = || {
-            let any: IpAddr = match remote {
-                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let socket =
-                UdpSocket::bind(SocketAddr::new(any, 0), &UdpOptions { mark: Some(MARK), ..options })?;
-            socket.connect(remote)?;
-            let local = socket.local_addr()?;
-            Ok(Endpoint { socket, path: Path { local, remote, framing }, reader: None })
-        };
-        let mut endpoint = connected().map_err(|error: io::Error| fault(&error, remote))?;
+        let (socket, local) = connected(remote, options)?;
+        let mut endpoint = Endpoint { socket, path: Path { local, remote, framing }, reader: None };
         endpoint.read(&self.sender);
         Ok(endpoint)
     }
+}
+
+/// A socket that is connected to there and kept out of the tunnel, and its address.
+pub(super) fn connected(
+    remote: SocketAddr,
+    options: UdpOptions,
+) -> Result<(UdpSocket, SocketAddr), Fault<PathError>> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let connected = || {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0), &UdpOptions { mark: Some(MARK), ..options })?;
+        socket.connect(remote)?;
+        let local = socket.local_addr()?;
+        Ok((socket, local))
+    };
+    connected().map_err(|error: io::Error| fault(&error, remote))
 }
 
 impl Endpoint {
@@ -225,7 +238,7 @@ impl Endpoint {
 }
 
 /// What the route to the gateway takes, as far as the system knows; more than Ethernet's is never tried.
-fn link_mtu(socket: &UdpSocket) -> u16 {
+pub(super) fn link_mtu(socket: &UdpSocket) -> u16 {
     let known = socket.path_mtu().and_then(|mtu| u16::try_from(mtu).ok());
     known.unwrap_or(DEFAULT_PATH_MTU).min(DEFAULT_PATH_MTU)
 }

@@ -1,4 +1,4 @@
-//! The gateway's addresses: one look-up at a time, bounded, off the event loop.
+//! The addresses of the gateway, and of the WireGuard peer: one look-up at a time, bounded, off the event loop.
 
 use std::future::pending;
 use std::io;
@@ -79,7 +79,7 @@ async fn look_up(host: Host, thread: Arc<Semaphore>) -> Answer {
 fn why(error: &io::Error) -> ResolveError {
     let text = error.to_string();
     let temporary = ["Temporary failure", "try again", "Try again"].iter().any(|hint| text.contains(hint));
-    tracing::info!(%error, "the gateway's name was not resolved");
+    tracing::info!(%error, "a name was not resolved");
     if temporary { ResolveError::Unavailable } else { ResolveError::NotFound }
 }
 

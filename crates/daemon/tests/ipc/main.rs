@@ -13,3 +13,4 @@ mod networks;
 mod permissions;
 mod portal;
 mod straw;
+mod wireguard;

@@ -15,6 +15,7 @@ use evenkeel_daemon::networks::Memory;
 use evenkeel_daemon::portal::PortalConfig;
 use evenkeel_daemon::profiles::Profiles;
 use evenkeel_daemon::server::{Services, serve_client};
+use evenkeel_datapath::wireguard::WireGuardStats;
 use evenkeel_ipc::{Client, Notification, Request, State, Status};
 use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Secret as KeyMaterial, UnixTime};
 use evenkeel_ipsec::ike::{
@@ -22,6 +23,7 @@ use evenkeel_ipsec::ike::{
     Transmit,
 };
 use evenkeel_ipsec::wire::{EspSpi, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_netprofile::ladder::Transport;
 use evenkeel_netprofile::time::UnixSeconds;
 use evenkeel_platform::user::UserId;
 use evenkeel_profile::{Host, Profile, ProfileName, Secret, Secrets};
@@ -36,6 +38,7 @@ use tokio::time::timeout;
 
 pub(crate) const PSK: &str = "a psk";
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20));
 const WALL: UnixTime = UnixTime(1_790_000_000);
 /// Longer than anything here takes on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,6 +58,10 @@ pub(crate) struct Strings {
     pub(crate) path_mtu: Mutex<Option<u16>>,
     /// How opening a path ends.
     pub(crate) open: Mutex<Option<Fault<PathError>>>,
+    /// How a handshake with the WireGuard peer ends.
+    pub(crate) handshake: Mutex<Option<Fault<PathError>>>,
+    /// The path to it, once it has answered.
+    pub(crate) peer: Mutex<Option<PathId>>,
     /// That nothing passes between us and the gateway.
     pub(crate) silent: Mutex<bool>,
     /// Something for the control task to hear.
@@ -90,6 +97,14 @@ struct StrawMachine {
     strings: Arc<Strings>,
     responder: Responder,
     queue: VecDeque<MachineEvent>,
+    /// The path to the WireGuard peer, once that has answered.
+    peer: Option<PathId>,
+}
+
+fn peer_opened(port: u16) -> OpenedPath {
+    let local = SocketAddr::new(Ipv4Addr::new(192, 168, 1, 5).into(), port);
+    let path = Path { local, remote: SocketAddr::new(PEER, 51_820), framing: Framing::NonEspMarker };
+    OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
 }
 
 fn path(port: u16, framing: Framing) -> Path {
@@ -109,7 +124,24 @@ impl Machine for StrawMachine {
         self.queue.push_back(MachineEvent::Resolved(Ok(vec![GATEWAY])));
     }
 
-    fn open_path(&mut self, id: PathId, _way: Way, reach: &Reach) {
+    fn resolve_peer(&mut self, _host: &Host) {
+        self.strings.note("resolve peer");
+        self.queue.push_back(MachineEvent::PeerResolved(Ok(vec![PEER])));
+    }
+
+    fn open_path(&mut self, id: PathId, way: Way, reach: &Reach) {
+        if way.transport == Transport::WireGuard {
+            self.strings.note("open peer");
+            assert_eq!((way.gateway, reach.peer.as_ref().unwrap().endpoint.port()), (PEER, 51_820));
+            let result = match self.strings.handshake.lock().unwrap().clone() {
+                Some(fault) => Err(fault),
+                None => Ok(peer_opened(7)),
+            };
+            self.peer = result.is_ok().then_some(id);
+            *self.strings.peer.lock().unwrap() = self.peer;
+            self.queue.push_back(MachineEvent::PathOpened { path: id, result });
+            return;
+        }
         self.strings.note("open");
         let result = match self.strings.open.lock().unwrap().clone() {
             Some(fault) => Err(fault),
@@ -123,12 +155,22 @@ impl Machine for StrawMachine {
         self.queue.push_back(MachineEvent::PathOpened { path: id, result });
     }
 
-    fn use_path(&mut self, _path: PathId) -> Result<(), Fault<PathError>> {
-        self.strings.note("use");
+    fn use_path(&mut self, path: PathId) -> Result<(), Fault<PathError>> {
+        self.strings.note(if self.peer == Some(path) { "use peer" } else { "use" });
         Ok(())
     }
 
-    fn close_path(&mut self, _path: PathId) {}
+    fn rebind_path(&mut self, path: PathId) -> Result<OpenedPath, Fault<PathError>> {
+        assert_eq!(Some(path), self.peer);
+        self.strings.note("rebind");
+        Ok(peer_opened(8))
+    }
+
+    fn close_path(&mut self, path: PathId) {
+        if self.peer.take_if(|peer| *peer == path).is_some() {
+            self.strings.note("close peer");
+        }
+    }
 
     fn send(&mut self, transmit: &Transmit) {
         if *self.strings.silent.lock().unwrap() {
@@ -204,6 +246,15 @@ impl Machine for StrawMachine {
         Vec::new()
     }
 
+    fn wireguard(&self) -> Option<WireGuardStats> {
+        self.peer.map(|_| WireGuardStats {
+            bytes_received: 5,
+            bytes_sent: 6,
+            handshakes: 1,
+            ..Default::default()
+        })
+    }
+
     fn close(&mut self) {
         self.strings.note("close");
     }
@@ -264,8 +315,12 @@ impl Daemon {
         profiles.import(&caller(ROOT), Ownership::Managed, profile("Corp"), &secrets).unwrap();
 
         let strings = Arc::<Strings>::default();
-        let machine =
-            StrawMachine { strings: Arc::clone(&strings), responder: responder(), queue: VecDeque::new() };
+        let machine = StrawMachine {
+            strings: Arc::clone(&strings),
+            responder: responder(),
+            queue: VecDeque::new(),
+            peer: None,
+        };
         let memory = Memory::open(folders[1].path(), UnixSeconds(WALL.0));
         let log = LogRing::default();
         let (handle, end) = ControlHandle::pair();

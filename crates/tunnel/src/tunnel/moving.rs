@@ -58,6 +58,9 @@ impl Tunnel {
 
     fn roam(&mut self, _event: PathEvent, now: Instant) {
         self.esp_hopeless = false;
+        if self.phase.peer().is_some() {
+            return self.peer_roams(now);
+        }
         if let Some(retest) = &mut self.retest {
             retest.handle_network_change(now);
         }
@@ -71,15 +74,17 @@ impl Tunnel {
         self.start_move(Motive::Roam, now);
     }
 
-    /// Every way that there is, in the order in which a race over them would begin: what last carried a connection on this
+    /// Every way to the gateway, in the order in which a race over them would begin: what last carried a connection on this
     /// network, then what was not blocked here. The present one comes first where nothing speaks against it: what works keeps
     /// working in most moves.
     fn ways(&self, now: Instant) -> VecDeque<Way> {
         let gateways: Vec<IpAddr> = self.known.iter().copied().chain(self.further()).collect();
         let mut starts = self.starts(&gateways, now);
+        starts.retain(|start| start.way.transport != Transport::WireGuard);
         starts.sort_by_key(|start| start.at);
         let mut ways: VecDeque<Way> = starts.into_iter().map(|start| start.way).collect();
-        if let Some(present) = self.way.filter(|way| self.may_keep(*way, now)) {
+        let kept = |way: &Way| way.transport != Transport::WireGuard && self.may_keep(*way, now);
+        if let Some(present) = self.way.filter(kept) {
             ways.retain(|way| *way != present);
             ways.push_front(present);
         }
@@ -113,7 +118,7 @@ impl Tunnel {
             Motive::StreamLost if self.good_since.is_some_and(|at| now < at + defaults::STREAM_SETTLED) => {
                 ways.make_contiguous().sort_by_key(|way| Some(*way) == self.way);
             }
-            Motive::Roam | Motive::StreamLost => {}
+            Motive::Roam | Motive::StreamLost | Motive::BackToGateway => {}
         }
         let again_until = now + defaults::ROAM_PATIENCE;
         self.next_move(Plan { motive, ways, opened: false, again_until }, now);
@@ -142,7 +147,7 @@ impl Tunnel {
         }
         self.moving = Moving::Still;
         match plan.motive {
-            Motive::BackToUdp => {
+            Motive::BackToUdp | Motive::BackToGateway => {
                 if let Some(retest) = &mut self.retest {
                     retest.handle_failed(now);
                 }
@@ -160,10 +165,13 @@ impl Tunnel {
             return false;
         }
         let Moving::ExpectPath { path, way, mut plan, .. } = mem::take(&mut self.moving) else { return true };
-        let Some(link) = self.phase.link_mut() else { return true };
         plan.opened = true;
+        let Some((_, &OpenedPath { nat: present, .. })) = self.phase.path() else { return true };
+        let Some(link) = self.phase.link_mut() else {
+            self.succeed_along(id, opened, way, plan, now);
+            return true;
+        };
         let mobike = link.ike_sa().is_some_and(|ike| ike.mobike);
-        let present = link.path.nat;
         // A stream belongs to the network that it was opened on (RFC 9329 §6.1), a socket does not.
         let unmoved = present.framing != Framing::Stream
             && present.local.ip() == opened.nat.local.ip()
@@ -178,11 +186,7 @@ impl Tunnel {
                 self.next_move(plan, now);
             }
         } else if !mobike {
-            // Whatever was on its way along another path is overtaken.
-            let mut link = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
-            link.way = Some(way);
-            self.reauthentication = Reauthentication::ExpectChild(link);
-            self.moving = Moving::ExpectSuccessor { until: now + defaults::SUCCESSOR_PATIENCE, plan };
+            self.succeed_along(id, opened, way, plan, now);
         } else if plan.motive == Motive::Roam && unmoved {
             // The same address may belong to another network, behind another NAT: the gateway is to look again.
             if link.session.migrate(present, now).is_ok() {
@@ -193,6 +197,14 @@ impl Tunnel {
             self.moving = Moving::ExpectFollowed { until, plan };
         }
         true
+    }
+
+    /// Begins a session that takes over along a fresh path. Whatever was on its way along another is overtaken.
+    fn succeed_along(&mut self, id: PathId, opened: OpenedPath, way: Way, plan: Plan, now: Instant) {
+        let mut link = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
+        link.way = Some(way);
+        self.reauthentication = Reauthentication::ExpectChild(link);
+        self.moving = Moving::ExpectSuccessor { until: now + defaults::SUCCESSOR_PATIENCE, plan };
     }
 
     /// Everything goes along another path from here on.
@@ -262,7 +274,7 @@ impl Tunnel {
         let plan = match plan.motive {
             // Nothing goes any more, where IKE went over UDP until a moment ago.
             Motive::EspSilent { .. } => self.plan_back(now),
-            Motive::Roam | Motive::StreamLost | Motive::BackToUdp => plan,
+            Motive::Roam | Motive::StreamLost | Motive::BackToUdp | Motive::BackToGateway => plan,
         };
         self.next_move(plan, now);
     }
@@ -283,7 +295,9 @@ impl Tunnel {
             self.move_to(path, opened, way, now);
             let plan = match plan.motive {
                 Motive::EspSilent { .. } => plan,
-                Motive::BackToUdp | Motive::Roam | Motive::StreamLost => self.plan_back(now),
+                Motive::BackToUdp | Motive::BackToGateway | Motive::Roam | Motive::StreamLost => {
+                    self.plan_back(now)
+                }
             };
             self.moving = Moving::ExpectFollowed { until: now + defaults::MOVE_PATIENCE, plan };
         }

@@ -1,5 +1,6 @@
 //! The system's network: configured only once packets can flow, restored before the tunnel says that it is off.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,15 +11,21 @@ use crate::inner::InnerNetwork;
 use crate::phase::{Network, Phase};
 
 impl Tunnel {
-    /// Has the system's network match the session in use, if it does not yet.
+    /// Has the system's network match what is in use, if it does not yet.
     pub(super) fn configure(&mut self) {
-        let Some(link) = self.phase.link() else { return };
-        let (Some(child), Some(sizes)) = (link.sending_child(), self.sizing) else { return };
-        let wanted =
-            InnerNetwork::new(&link.assigned, child, &link.path, sizes, &self.known, &self.config.overrides);
-        let wanted = match &self.network {
-            Network::Applying(before) | Network::Applied(before) => wanted.keeping_limits_of(before),
-            Network::Untouched | Network::Reverting => wanted,
+        let (Some(sizes), overrides) = (self.sizing, &self.config.overrides) else { return };
+        let known: Vec<IpAddr> = self.known.iter().chain(&self.peer_known).copied().collect();
+        let wanted = if let Some(link) = self.phase.link() {
+            let Some(child) = link.sending_child() else { return };
+            let wanted = InnerNetwork::new(&link.assigned, child, &link.path, sizes, &known, overrides);
+            match &self.network {
+                Network::Applying(before) | Network::Applied(before) => wanted.keeping_limits_of(before),
+                Network::Untouched | Network::Reverting => wanted,
+            }
+        } else if let (Some(peer), Some(network)) = (self.phase.peer(), &self.config.peer) {
+            InnerNetwork::behind(network, &peer.path, sizes, &known, overrides)
+        } else {
+            return;
         };
         match &self.network {
             Network::Applying(inner) | Network::Applied(inner) if **inner == wanted => {}
@@ -63,7 +70,7 @@ impl Tunnel {
             && !*asked
         {
             *asked = true;
-            self.events.push_back(Event::ResolveGateway);
+            self.ask_for_addresses();
         }
     }
 }

@@ -34,9 +34,16 @@ impl Tunnel {
         self.unconfigure();
         let asked = matches!(self.network, Network::Untouched);
         if asked {
-            self.events.push_back(Event::ResolveGateway);
+            self.ask_for_addresses();
         }
         self.phase = Phase::ExpectAddresses { asked };
+    }
+
+    pub(super) fn ask_for_addresses(&mut self) {
+        self.events.push_back(Event::ResolveGateway);
+        if self.config.peer.is_some() {
+            self.events.push_back(Event::ResolvePeer);
+        }
     }
 
     pub(super) fn resolved(&mut self, result: Result<Vec<IpAddr>, ResolveError>, now: Instant) {
@@ -67,13 +74,28 @@ impl Tunnel {
     /// Attempt Delay apart (RFC 8305 §5).
     pub(super) fn starts(&self, gateways: &[IpAddr], now: Instant) -> Vec<Start> {
         let families: Vec<Family> = gateways.iter().map(|address| Family::from(*address)).collect();
+        let offered = self.config.fallbacks.iter().copied();
+        let peer = Some(Transport::WireGuard).filter(|_| !self.peer_known.is_empty());
         let transports: Vec<Transport> =
-            [Transport::Udp4500].into_iter().chain(self.config.fallbacks.iter().copied()).collect();
+            [Transport::Udp4500].into_iter().chain(offered).chain(peer).collect();
         let ladder = Ladder { ports: Ports::default(), families: &families, transports: &transports };
         let mut starts = Vec::new();
+        let mut peers = self.peer_known.as_slice();
         for attempt in ladder.plan(&self.profile.verdicts, self.profile.last_good, self.wall_at(now)) {
             let mut at = now + attempt.delay;
-            for &gateway in gateways.iter().filter(|address| Family::from(**address) == attempt.family) {
+            let addresses: Vec<IpAddr> = match attempt.transport {
+                // The peer has families of its own: all its addresses at the first of its turns.
+                Transport::WireGuard => mem::take(&mut peers).to_vec(),
+                Transport::Udp4500
+                | Transport::Udp500
+                | Transport::Tcp4500
+                | Transport::Tcp443
+                | Transport::Tls443 => {
+                    let of_family = |address: &&IpAddr| Family::from(**address) == attempt.family;
+                    gateways.iter().filter(of_family).copied().collect()
+                }
+            };
+            for gateway in addresses {
                 starts.push(Start { at, way: Way { gateway, transport: attempt.transport } });
                 at += FAMILY_STAGGER;
             }
@@ -98,6 +120,9 @@ impl Tunnel {
         let Some(index) = race.lanes.iter().position(|lane| lane.path == id && lane.opened.is_none()) else {
             return;
         };
+        if race.lanes.get(index).is_some_and(|lane| lane.way.transport == Transport::WireGuard) {
+            return self.peer_won(index, opened, now);
+        }
         let direct = self.start_link(id, OpenedPath { init: opened.nat, ..opened }, now);
         if let Phase::Racing(race) = &mut self.phase
             && let Some(lane) = race.lanes.get_mut(index)
@@ -133,7 +158,8 @@ impl Tunnel {
         if error == PathError::NoDataPlane {
             return self.give_up(error.into(), now);
         }
-        if self.move_failed(id, error, now) || self.spare_failed(id, now) {
+        if self.move_failed(id, error, now) || self.spare_failed(id, now) || self.peer_failed(id, error, now)
+        {
             return;
         }
         let Phase::Racing(race) = &mut self.phase else { return };
@@ -157,7 +183,7 @@ impl Tunnel {
         }
         // Connections inside the tunnel live exactly as long as their address does.
         if let Network::Applying(inner) | Network::Applied(inner) = &self.network {
-            Arc::make_mut(&mut client).addresses = inner.addresses.iter().map(|(ip, _)| *ip).collect();
+            Arc::make_mut(&mut client).addresses = inner.assigned(self.config.peer.as_ref());
         }
         Box::new(Link::connect(link, &client, id, path, self.rng.fork(), now))
     }
@@ -183,7 +209,9 @@ impl Tunnel {
             && let Some(way) = race.next_due(now)
         {
             let path = PathId(self.next_id());
-            self.tried = Some(way.gateway);
+            if way.transport != Transport::WireGuard {
+                self.tried = Some(way.gateway);
+            }
             self.open_paths.insert(path);
             self.events.push_back(Event::OpenPath { path, way });
             if let Phase::Racing(race) = &mut self.phase {
@@ -265,7 +293,7 @@ impl Tunnel {
     }
 
     /// What a race has shown about this network.
-    fn judge(&mut self, race: &Race, now: Instant) {
+    pub(super) fn judge(&mut self, race: &Race, now: Instant) {
         let judgement = judge(&race.observations, self.wall_at(now));
         self.profile.verdicts.merge(&judgement.verdicts);
         self.blockage = judgement.blockage;
@@ -284,6 +312,8 @@ fn of_path(error: PathError) -> Seen {
     match error {
         PathError::Closed | PathError::NotTheGateway => Seen::Refused,
         PathError::Silent => Seen::IkeSilent { waited: SILENCE, requests: REQUESTS_BEFORE_SILENCE },
-        PathError::NoRoute | PathError::Refused | PathError::NoDataPlane => Seen::NotSent,
+        PathError::NoRoute | PathError::Refused | PathError::OtherKey | PathError::NoDataPlane => {
+            Seen::NotSent
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::defaults;
 use crate::event::{Event, LinkId, OpenedPath};
 use crate::link::Link;
 use crate::moving::Moving;
-use crate::phase::{Network, Phase, Reauthentication};
+use crate::phase::{Carrier, Network, Phase, Reauthentication};
 use crate::race::Race;
 use crate::way::Way;
 
@@ -139,7 +139,11 @@ impl Tunnel {
     /// Starts a second session beside the one in use. Straight on the NAT-traversal port: it is known to pass, and
     /// RFC 7296 §2.23 allows IKE_SA_INIT there.
     pub(super) fn reauthenticate(&mut self, now: Instant) {
-        let Some(link) = self.phase.link() else { return };
+        let Some(link) = self.phase.link() else {
+            // There is no session to replace any more.
+            self.reauthentication = Reauthentication::NotDue;
+            return;
+        };
         let age = now.saturating_duration_since(link.started).as_secs();
         let wall = UnixTime(link.path.wall.0.saturating_add(age));
         let (id, path) = (link.path_id, OpenedPath { init: link.path.nat, wall, ..link.path });
@@ -156,17 +160,20 @@ impl Tunnel {
             return;
         }
         match mem::replace(&mut self.phase, Phase::Off) {
-            Phase::ExpectConfigured(link) => {
-                let works = link.path.nat.remote.ip();
-                self.known.retain(|address| *address != works);
-                self.known.insert(0, works);
+            Phase::ExpectConfigured(carrier) => {
+                let (known, works) = match &carrier {
+                    Carrier::Session(link) => (&mut self.known, link.path.nat.remote.ip()),
+                    Carrier::Peer(peer) => (&mut self.peer_known, peer.path.nat.remote.ip()),
+                };
+                known.retain(|address| *address != works);
+                known.insert(0, works);
                 if let Some(way) = self.way {
                     self.note_good(way, now);
                     self.note_connected(way, now);
                 }
                 self.ever_up = true;
                 self.cause = None;
-                self.phase = Phase::Up(link);
+                self.phase = Phase::Up(carrier);
             }
             other => self.phase = other,
         }
@@ -230,7 +237,7 @@ impl Tunnel {
         let Some(link) = self.link_of(role) else { return };
         link.installed(&child.info, child.send_now);
         let path = link.path_id;
-        if matches!(role, Role::Successor) && self.phase.link().is_some_and(|old| old.path_id != path) {
+        if matches!(role, Role::Successor) && self.phase.path().is_some_and(|(old, _)| old != path) {
             self.events.push_back(Event::UsePath { path });
         }
         tracing::info!(
@@ -250,7 +257,7 @@ impl Tunnel {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
     fn in_use(&mut self, now: Instant) {
         self.phase = match mem::replace(&mut self.phase, Phase::Off) {
-            Phase::ExpectChild(_, link) => Phase::ExpectConfigured(link),
+            Phase::ExpectChild(_, link) => Phase::ExpectConfigured(Carrier::Session(link)),
             other => other,
         };
         self.keep_sizing(now);
@@ -273,12 +280,12 @@ impl Tunnel {
         let way = successor.way.or(self.way);
         match mem::replace(&mut self.phase, Phase::Off) {
             Phase::Up(old) => {
-                self.phase = Phase::Up(successor);
-                self.leave(*old, now);
+                self.phase = Phase::Up(Carrier::Session(successor));
+                self.dismiss(old, Farewell::Due, now);
             }
             Phase::ExpectConfigured(old) => {
-                self.phase = Phase::ExpectConfigured(successor);
-                self.leave(*old, now);
+                self.phase = Phase::ExpectConfigured(Carrier::Session(successor));
+                self.dismiss(old, Farewell::Due, now);
             }
             // The old one has lost its CHILD SA and waits for another.
             Phase::ExpectChild(_, old) => {
@@ -314,7 +321,9 @@ impl Tunnel {
         // An IKE SA that carries nothing is no connection: ask for another CHILD SA. For one that the gateway did not
         // know any more the session has asked already (RFC 7296 §2.25).
         self.phase = match mem::replace(&mut self.phase, Phase::Off) {
-            Phase::Up(mut link) | Phase::ExpectConfigured(mut link) if link.children().next().is_none() => {
+            Phase::Up(Carrier::Session(mut link)) | Phase::ExpectConfigured(Carrier::Session(mut link))
+                if link.children().next().is_none() =>
+            {
                 match reason {
                     ChildEnd::PeerDeleted | ChildEnd::Expired => link.session.create_child(now),
                     ChildEnd::Replaced | ChildEnd::Redundant | ChildEnd::LocalDeleted | ChildEnd::Lost => {}
@@ -335,6 +344,12 @@ impl Tunnel {
                 if let Reauthentication::ExpectChild(link) = mem::replace(&mut self.reauthentication, retry) {
                     self.events.extend(link.into_removals(ChildEnd::PeerDeleted));
                 }
+                let cause = Cause::from(failure);
+                if self.phase.peer().is_some() && cause.is_refusal() {
+                    // Asked again and again it might lock the account; and whom the gateway turns away is not to stay inside
+                    // by another door.
+                    return self.give_up(cause, now);
+                }
                 self.successor_failed(now);
             }
             Role::Leaving(index) => {
@@ -346,7 +361,12 @@ impl Tunnel {
         }
     }
 
-    /// The session in use is no more.
+    /// The WireGuard peer in use does not answer any more.
+    pub(super) fn peer_lost(&mut self, cause: Cause, now: Instant) {
+        self.lost(cause, Farewell::Needless, now);
+    }
+
+    /// What is in use is no more.
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other phase stays as it is")]
     fn lost(&mut self, cause: Cause, farewell: Farewell, now: Instant) {
         match mem::replace(&mut self.phase, Phase::Off) {
@@ -354,8 +374,8 @@ impl Tunnel {
                 self.forget(*link, farewell, now);
                 self.connecting_failed(cause, race, now);
             }
-            Phase::ExpectConfigured(link) | Phase::Up(link) => {
-                self.forget(*link, farewell, now);
+            Phase::ExpectConfigured(carrier) | Phase::Up(carrier) => {
+                self.dismiss(carrier, farewell, now);
                 self.reconnect(cause, now);
             }
             other => self.phase = other,
@@ -368,10 +388,10 @@ impl Tunnel {
         match self.phase {
             Phase::ExpectConfigured(_) | Phase::Up(_) => {
                 tracing::warn!(%cause, "the connection did not survive the change of network");
-                if let Phase::ExpectConfigured(link) | Phase::Up(link) =
+                if let Phase::ExpectConfigured(carrier) | Phase::Up(carrier) =
                     mem::replace(&mut self.phase, Phase::Off)
                 {
-                    self.forget(*link, farewell, now);
+                    self.dismiss(carrier, farewell, now);
                 }
                 self.stop_learning();
                 self.reauthentication = Reauthentication::NotDue;
@@ -386,6 +406,14 @@ impl Tunnel {
             | Phase::ExpectRetry { .. }
             | Phase::ExpectClosed
             | Phase::Failed => {}
+        }
+    }
+
+    /// Lets go of what packets went through. A WireGuard peer is told nothing: there are no words for it.
+    fn dismiss(&mut self, carrier: Carrier, farewell: Farewell, now: Instant) {
+        match carrier {
+            Carrier::Session(link) => self.forget(*link, farewell, now),
+            Carrier::Peer(_) => {}
         }
     }
 

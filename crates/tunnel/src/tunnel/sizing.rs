@@ -16,14 +16,15 @@ impl Tunnel {
     /// Begins to ask how large packets may be on the path in use. Probes leave before the system's network is configured:
     /// they need the CHILD SA alone.
     pub(super) fn start_sizing(&mut self, now: Instant) {
-        let Some(link) = self.phase.link() else { return };
         self.first_probe = self.next_probe;
-        self.sizes = match link.path.nat.framing {
+        // Behind a WireGuard peer nobody is asked.
+        self.sizes = self.phase.link().and_then(|link| match link.path.nat.framing {
             Framing::Stream => None,
-            Framing::Bare | Framing::NonEspMarker => link.sending_child().and_then(|child| {
+            Framing::Bare | Framing::NonEspMarker => {
+                let child = link.sending_child()?;
                 Sizes::start(&link.assigned, child, &link.path, &self.profile, self.next_probe, now)
-            }),
-        };
+            }
+        });
         self.sizing = self.current_sizes();
         self.begin_esp_check(now);
     }
@@ -62,14 +63,13 @@ impl Tunnel {
     }
 
     fn current_sizes(&self) -> Option<PathSizes> {
-        let link = self.phase.link()?;
-        Some(match (&self.sizes, link.path.nat.framing) {
+        let (_, path) = self.phase.path()?;
+        Some(match (&self.sizes, path.nat.framing) {
             (Some(sizes), _) => sizes.sizes(),
-            (None, Framing::Stream) => PathSizes::of_stream(link.path.path_mtu),
+            (None, Framing::Stream) => PathSizes::of_stream(path.path_mtu),
             (None, Framing::Bare | Framing::NonEspMarker) => {
                 // Nobody says anything about the way back; what is narrow one way is more often than not so both ways.
-                let narrowest =
-                    self.narrowed.map_or(link.path.path_mtu, |(mtu, _)| mtu.min(link.path.path_mtu));
+                let narrowest = self.narrowed.map_or(path.path_mtu, |(mtu, _)| mtu.min(path.path_mtu));
                 PathSizes::unmeasured(&self.profile, narrowest)
             }
         })
@@ -91,8 +91,8 @@ impl Tunnel {
     pub(super) fn too_big(&mut self, mtu: u16, quotes_our_packet: bool, now: Instant) {
         if let Some(sizes) = &mut self.sizes {
             sizes.handle_icmp_too_big(mtu, quotes_our_packet, now);
-        } else if quotes_our_packet && let Some(link) = self.phase.link() {
-            let least = match Family::from(link.path.nat.remote.ip()) {
+        } else if quotes_our_packet && let Some((_, path)) = self.phase.path() {
+            let least = match Family::from(path.nat.remote.ip()) {
                 Family::V4 => SMALLEST_IPV4_PATH_MTU,
                 Family::V6 => IPV6_MIN_MTU,
             };

@@ -10,7 +10,7 @@ use crate::defaults;
 use crate::event::PathEvent;
 use crate::link::Link;
 use crate::moving::Moving;
-use crate::phase::{Leaving, Network, Phase, Reauthentication};
+use crate::phase::{Carrier, Leaving, Network, Phase, Reauthentication};
 use crate::state::TargetState;
 
 impl Tunnel {
@@ -20,6 +20,7 @@ impl Tunnel {
             Phase::Off | Phase::Failed => {
                 self.backoff.reset();
                 self.known.clear();
+                self.peer_known.clear();
                 self.ever_up = false;
                 self.cause = None;
                 self.start_round(now);
@@ -59,6 +60,7 @@ impl Tunnel {
                 // the network is configured: traffic would leave outside the tunnel during the look-up.
                 if matches!(self.network, Network::Untouched) {
                     self.known.clear();
+                    self.peer_known.clear();
                 }
                 self.start_round(now);
             }
@@ -101,10 +103,12 @@ impl Tunnel {
         self.attempt_began = None;
         self.stop_learning();
         match mem::replace(&mut self.phase, next) {
-            Phase::ExpectChild(_, link) | Phase::ExpectConfigured(link) | Phase::Up(link) => {
-                self.leave(*link, now);
-            }
-            Phase::Off
+            Phase::ExpectChild(_, link)
+            | Phase::ExpectConfigured(Carrier::Session(link))
+            | Phase::Up(Carrier::Session(link)) => self.leave(*link, now),
+            Phase::ExpectConfigured(Carrier::Peer(_))
+            | Phase::Up(Carrier::Peer(_))
+            | Phase::Off
             | Phase::ExpectAddresses { .. }
             | Phase::Racing(_)
             | Phase::ExpectRetry { .. }

@@ -19,6 +19,7 @@ fn routes_and_dns_follow_the_child_sa_and_up_follows_them() {
             "state resolving",
             "open 198.51.100.10",
             "state connecting",
+            "use",
             "state authenticating",
             "install",
             "configure",

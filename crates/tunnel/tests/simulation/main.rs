@@ -8,6 +8,7 @@ mod mapping;
 mod memory;
 mod nat;
 mod outlasting;
+mod peer;
 mod race;
 mod roaming;
 mod sizing;

@@ -18,17 +18,22 @@ use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::mtu::{Direction, ProbeId, ProbeStyle};
 use evenkeel_tunnel::{
     Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathEvent,
-    PathId, ResolveError, SizeProbe, Status, Tunnel, TunnelConfig, TunnelState, Way,
+    PathId, PeerNetwork, ResolveError, SizeProbe, Status, Tunnel, TunnelConfig, TunnelState, Way,
 };
 
 pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
 const LATENCY: Duration = Duration::from_millis(20);
+/// How long the owner waits for a WireGuard peer's answer.
+const HANDSHAKE: Duration = Duration::from_secs(4);
 /// The client's port on a stream to the gateway's port 1 would be the next.
 const STREAM_PORTS: u16 = 30_000;
 
 pub(crate) fn gateway(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, number))
 }
+
+/// The address of a WireGuard peer, which is not the gateway.
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20));
 
 /// What is unusual about this world.
 pub(crate) struct Setup {
@@ -39,6 +44,8 @@ pub(crate) struct Setup {
     /// Addresses that the gateway's name has, and whether a gateway is there.
     pub(crate) addresses: Vec<(IpAddr, bool)>,
     pub(crate) fallbacks: Vec<Transport>,
+    /// The WireGuard peer to fall back to, at [`PEER`].
+    pub(crate) peer: Option<PeerNetwork>,
     /// What is known of the network.
     pub(crate) profile: NetworkProfile,
     /// Whether the gateway names a server, which can be asked.
@@ -54,6 +61,7 @@ impl Default for Setup {
             timers: Timers { ike_rekey: None, child_rekey: None, ..Timers::default() },
             addresses: vec![(gateway(10), true)],
             fallbacks: Vec::new(),
+            peer: None,
             profile: NetworkProfile::default(),
             names_server: true,
         }
@@ -97,6 +105,15 @@ pub(crate) struct World {
     pub(crate) silent: BTreeSet<u16>,
     /// Whoever takes streams never says anything.
     pub(crate) streams_are_deaf: bool,
+    /// What becomes of a handshake with the WireGuard peer.
+    pub(crate) handshake: Result<(), PathError>,
+    pub(crate) peer_resolver: Result<Vec<IpAddr>, ResolveError>,
+    /// How long the look-up of its name takes.
+    pub(crate) peer_lookup: Duration,
+    peer_paths: BTreeSet<PathId>,
+    /// The peer's path that the data plane uses.
+    pub(crate) peer_in_use: Option<PathId>,
+    replies: BTreeMap<(Instant, u64), Command>,
     streams: BTreeSet<PathId>,
     closings: BTreeMap<(Instant, u64), PathId>,
     in_stream: bool,
@@ -184,6 +201,7 @@ impl World {
             identify_by_address: false,
             overrides: Overrides::default(),
             fallbacks: setup.fallbacks,
+            peer: setup.peer,
         };
         let live = setup.addresses.iter().filter(|(_, alive)| *alive);
         Self {
@@ -209,6 +227,12 @@ impl World {
             blocked_udp: BTreeSet::new(),
             deaf_to_init_on_4500: false,
             esp_in_udp_is_dropped: false,
+            handshake: Ok(()),
+            peer_resolver: Ok(vec![PEER]),
+            peer_lookup: Duration::ZERO,
+            peer_paths: BTreeSet::new(),
+            peer_in_use: None,
+            replies: BTreeMap::new(),
             streams: BTreeSet::new(),
             silent: BTreeSet::new(),
             streams_are_closed: false,
@@ -256,7 +280,8 @@ impl World {
             let others = self.gateways.values().filter_map(|gateway| Some(gateway.poll_timeout()?.0)).min();
             let echo = self.echoes.first_key_value().map(|((at, _), _)| *at);
             let closing = self.closings.first_key_value().map(|((at, _), _)| *at);
-            let next = [flight, own, others, echo, closing].into_iter().flatten().min();
+            let reply = self.replies.first_key_value().map(|((at, _), _)| *at);
+            let next = [flight, own, others, echo, closing, reply].into_iter().flatten().min();
             let Some(next) = next.filter(|at| *at <= deadline) else {
                 self.now = deadline;
                 return done(self);
@@ -392,7 +417,8 @@ impl World {
 
     /// Whether nothing is left of the tunnel on this machine.
     pub(crate) fn is_clean(&self) -> bool {
-        self.network.is_none() && self.installed.is_empty() && self.sending.is_none() && self.paths.is_empty()
+        let unconfigured = self.network.is_none() && self.peer_in_use.is_none();
+        unconfigured && self.installed.is_empty() && self.sending.is_none() && self.paths.is_empty()
     }
 
     pub(crate) fn cause(&self) -> String {
@@ -446,6 +472,13 @@ impl World {
         while let Some(entry) = self.echoes.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let id = entry.remove();
             self.command(Command::ProbeAnswered(id));
+        }
+        while let Some(entry) = self.replies.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let command = entry.remove();
+            if let Command::PathOpened { path, result: Err(_) } = &command {
+                self.paths.remove(path);
+            }
+            self.command(command);
         }
         while let Some(entry) = self.flights.first_entry() {
             if entry.key().0 > self.now {
@@ -570,6 +603,35 @@ impl World {
                 assert!(self.network.is_none(), "a name is looked up while DNS points into the tunnel");
                 self.answer(Command::Resolved(self.resolver.clone()));
             }
+            Event::ResolvePeer => {
+                assert!(self.network.is_none(), "a name is looked up while DNS points into the tunnel");
+                self.reply_after(self.peer_lookup, Command::PeerResolved(self.peer_resolver.clone()));
+            }
+            Event::OpenPath { path, way: Way { gateway, transport: Transport::WireGuard } } => {
+                self.trace.push(format!("open {gateway} WireGuard"));
+                self.peer_paths.insert(path);
+                self.paths.insert(path);
+                let (after, result) = if self.offline {
+                    (Duration::ZERO, Err(PathError::NoRoute))
+                } else {
+                    let silent = self.handshake == Err(PathError::Silent);
+                    (if silent { HANDSHAKE } else { 2 * LATENCY }, self.handshake)
+                };
+                let result = result.map(|()| self.peer_opened(gateway));
+                self.reply_after(after, Command::PathOpened { path, result });
+            }
+            Event::RebindPath { path } => {
+                self.trace.push("rebind".into());
+                assert_eq!(self.peer_in_use, Some(path), "another path than the one in use");
+                if self.offline {
+                    return self.answer(Command::Rebound { path, result: Err(PathError::NoRoute) });
+                }
+                let result = Ok(self.peer_opened(PEER));
+                self.answer(Command::Rebound { path, result });
+                if self.handshake.is_ok() {
+                    self.reply_after(2 * LATENCY, Command::PeerAnswers { path });
+                }
+            }
             Event::OpenPath { path, way: Way { gateway, transport } } => {
                 let udp = transport == Transport::Udp4500;
                 self.trace.push(if udp {
@@ -609,8 +671,14 @@ impl World {
             Event::UsePath { path } => {
                 assert!(self.paths.contains(&path), "a closed path is used");
                 self.in_stream = self.streams.contains(&path);
+                let peer = self.peer_paths.contains(&path);
+                self.trace.push(if peer { "use peer" } else { "use" }.into());
+                self.peer_in_use = peer.then_some(path);
             }
-            Event::ClosePath { path } => assert!(self.paths.remove(&path), "closed what is not open"),
+            Event::ClosePath { path } => {
+                assert!(self.paths.remove(&path), "closed what is not open");
+                self.peer_in_use.take_if(|used| *used == path);
+            }
             Event::SendProbe(asked @ SizeProbe { probe, cut_to, .. }) => {
                 self.probes += 1;
                 self.asked.push(asked);
@@ -651,7 +719,8 @@ impl World {
             }
             Event::Configure(inner) => {
                 self.trace.push("configure".into());
-                assert!(self.sending.is_some(), "routes lead into a tunnel that carries nothing");
+                let carries = self.sending.is_some() || self.peer_in_use.is_some();
+                assert!(carries, "routes lead into a tunnel that carries nothing");
                 if self.configure.is_ok() {
                     self.networks.push(Arc::clone(&inner));
                     self.network = Some(inner);
@@ -664,6 +733,18 @@ impl World {
                 self.answer(Command::Unconfigured);
             }
         }
+    }
+
+    fn reply_after(&mut self, time: Duration, command: Command) {
+        self.sequence += 1;
+        self.replies.insert((self.now + time, self.sequence), command);
+    }
+
+    fn peer_opened(&mut self, peer: IpAddr) -> OpenedPath {
+        self.opened = (self.opened + 1) % 1000;
+        let local = SocketAddr::new(self.network_id.client(), 50_000 + self.opened);
+        let path = Path { local, remote: SocketAddr::new(peer, 51_820), framing: Framing::NonEspMarker };
+        OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
     }
 
     fn answer(&mut self, command: Command) {
