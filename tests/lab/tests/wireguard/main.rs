@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod daemon;
 mod fallback;
 
 use std::{
