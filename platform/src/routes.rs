@@ -109,6 +109,12 @@ impl RouteManager {
         self.0.apply(plan).await.map(Applied)
     }
 
+    /// Puts `plan` into force in the place of another. What both lead into the tunnel leaves outside it at no moment, where the
+    /// interface is the same. On an error neither is in force.
+    pub async fn replace(&self, applied: Applied, plan: &RoutePlan) -> Result<Applied, RouteError> {
+        self.0.replace(applied.0, plan).await.map(Applied)
+    }
+
     /// Changes the MTU of a tunnel in place; connections through it stay.
     pub async fn set_mtu(&self, applied: &Applied, mtu: u32) -> Result<(), RouteError> {
         self.0.set_mtu(&applied.0, mtu).await

@@ -13,6 +13,9 @@
 //! jump by address also answers the reverse-path filter, which looks up the gateway without a mark: no
 //! `src_valid_mark` is needed and no sysctl is touched.
 //!
+//! A plan takes another's place from behind: its rules stand in a block of priorities of their own before those of the other
+//! go, routes are replaced in place, and addresses go last. So nothing that both lead into the tunnel is ever led elsewhere.
+//!
 //! Routes and rules carry a protocol number of ours and are removed by it: what another program has set
 //! stays, even where it is alike.
 
@@ -32,7 +35,7 @@ mod change;
 #[path = "linux/netlink.rs"]
 mod netlink;
 
-use change::{Change, Interface};
+use change::{Change, Found, Interface, Replacement};
 use netlink::Netlink;
 
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl RouteManager {
         }
         self.recover().await?;
         let (interface, found) = self.netlink.interface(&plan.interface).await?;
-        let changes = change::changes(plan, &found)?;
+        let changes = change::changes(plan, &found, change::FIRST_RULE)?;
         let applied = Applied { boot: boot_id(), interface, changes };
         self.journal.write(&applied)?;
         for (done, change) in applied.changes.iter().enumerate() {
@@ -96,6 +99,58 @@ impl RouteManager {
         }
         self.in_force.store(true, Ordering::Relaxed);
         Ok(applied)
+    }
+
+    pub(super) async fn replace(&self, applied: Applied, plan: &RoutePlan) -> Result<Applied, RouteError> {
+        // Given up half way, it is a leftover.
+        self.in_force.store(false, Ordering::Relaxed);
+        let (interface, found) = match self.netlink.interface(&plan.interface).await {
+            Ok(found) if found.0 == applied.interface => found,
+            Ok(_) | Err(_) => {
+                self.revert(applied).await?;
+                return self.apply(plan).await;
+            }
+        };
+        let mut all = applied;
+        let outcome = self.change_over(&mut all, plan, &found).await;
+        match outcome {
+            Ok(changes) => {
+                let applied = Applied { boot: all.boot, interface, changes };
+                self.journal.write(&applied)?;
+                self.in_force.store(true, Ordering::Relaxed);
+                Ok(applied)
+            }
+            Err(error) => {
+                // The error to report is the first; should undoing fail too, the journal remains.
+                if self.undo(&all.interface, &all.changes).await.is_ok() {
+                    self.journal.clear()?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes over from what is in force, to which everything that is made is added. What is in force then.
+    async fn change_over(
+        &self,
+        all: &mut Applied,
+        plan: &RoutePlan,
+        found: &Found,
+    ) -> Result<Vec<Change>, RouteError> {
+        let Replacement { next, make, unmake } = change::replacement(plan, &all.changes, found)?;
+        all.changes.extend(make.iter().cloned());
+        self.journal.write(all)?;
+        for (done, change) in make.iter().enumerate() {
+            if let Err(error) = self.netlink.put(&all.interface, change).await {
+                // What was not made is not ours to unmake.
+                all.changes.truncate(all.changes.len() - (make.len() - done));
+                return Err(error);
+            }
+        }
+        for change in &unmake {
+            self.netlink.unmake(&all.interface, change).await?;
+        }
+        Ok(next)
     }
 
     pub(super) async fn set_mtu(&self, applied: &Applied, mtu: u32) -> Result<(), RouteError> {

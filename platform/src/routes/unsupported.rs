@@ -27,6 +27,10 @@ impl RouteManager {
         Err(UNSUPPORTED.into())
     }
 
+    pub(super) async fn replace(&self, applied: Applied, _plan: &RoutePlan) -> Result<Applied, RouteError> {
+        match applied {}
+    }
+
     pub(super) async fn set_mtu(&self, applied: &Applied, _mtu: u32) -> Result<(), RouteError> {
         match *applied {}
     }

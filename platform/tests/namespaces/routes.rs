@@ -1,4 +1,13 @@
-use std::{net::IpAddr, path::Path};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, UdpSocket},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use evenkeel_platform::routes::{Recovered, RouteError, RouteManager, RoutePlan};
 
@@ -256,6 +265,84 @@ fn a_journal_that_cannot_be_read_is_reported_once_and_kept() {
         assert!(matches!(routes.recover().await, Err(RouteError::Journal(_))));
         assert_eq!(routes.recover().await.unwrap(), Recovered::Nothing);
         assert!(state.path().join("routes.unreadable").exists());
+    });
+}
+
+/// Where packets to there would leave from, asked as fast as can be until `done`.
+fn sources(done: &AtomicBool) -> BTreeSet<IpAddr> {
+    let mut seen = BTreeSet::new();
+    while !done.load(Ordering::Relaxed) {
+        // A socket keeps the address that it was first connected with.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect("203.0.113.9:9").unwrap();
+        seen.insert(socket.local_addr().unwrap().ip());
+    }
+    seen
+}
+
+#[test]
+fn a_plan_replaces_another_without_a_packet_outside_the_tunnel() {
+    isolated("routes::a_plan_replaces_another_without_a_packet_outside_the_tunnel", || async {
+        let state = tempfile::tempdir().unwrap();
+        let before = Dump::take();
+        let routes = manager(state.path());
+        let mut applied = routes.apply(&full("198.51.100.10")).await.unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let watch = std::thread::spawn({
+            let done = Arc::clone(&done);
+            move || sources(&done)
+        });
+        // Other addresses, then other networks and another gateway as well.
+        let moved = RoutePlan { addresses: prefixes(&[("10.99.0.8", 32)]), ..full("198.51.100.10") };
+        let split = plan("198.51.100.11", &[("203.0.113.0", 24), ("10.0.0.0", 8)]);
+        for _ in 0..30 {
+            for plan in [&moved, &split, &full("198.51.100.10")] {
+                applied = routes.replace(applied, plan).await.unwrap();
+                assert_eq!(way_to("203.0.113.9"), "tun0");
+                let source = plan.addresses[0].0;
+                assert!(ip("route get 203.0.113.9").contains(&format!("src {source}")));
+            }
+        }
+        applied = routes.replace(applied, &split).await.unwrap();
+        assert_eq!(way_to("8.8.8.8"), "eth0", "a prefix of a plan before");
+        assert_eq!(way_to("198.51.100.11"), "eth0");
+        done.store(true, Ordering::Relaxed);
+        let seen: Vec<String> = watch.join().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(seen, ["10.99.0.7", "10.99.0.8"], "a packet would have left elsewhere");
+
+        routes.revert(applied).await.unwrap();
+        before.assert_restored();
+        // It counts as one that is in force, and one given up half way as a leftover.
+        let applied = routes.apply(&full("198.51.100.10")).await.unwrap();
+        let remote = (0..500_u32).map(|i| (IpAddr::V4((0x0a00_0000 + (i << 8)).into()), 24)).collect();
+        let many = RoutePlan { remote, ..full("198.51.100.10") };
+        let in_force = Dump::take();
+        let mut given_up = Box::pin(routes.replace(applied, &many));
+        while in_force.differences().is_empty() {
+            let polled = tokio::time::timeout(Duration::from_millis(1), &mut given_up).await;
+            assert!(polled.is_err(), "it was done before anything showed");
+        }
+        drop(given_up);
+        assert_eq!(routes.recover().await.unwrap(), Recovered::Undone);
+        before.assert_restored();
+    });
+}
+
+#[test]
+fn a_plan_that_cannot_replace_another_leaves_neither() {
+    isolated("routes::a_plan_that_cannot_replace_another_leaves_neither", || async {
+        // Somebody else's rule stands where one of the second plan's is to go.
+        ip("rule add pref 27503 to 10.0.0.0/8 lookup 5210 protocol 231");
+        let state = tempfile::tempdir().unwrap();
+        let before = Dump::take();
+        let routes = manager(state.path());
+        let applied = routes.apply(&full("198.51.100.10")).await.unwrap();
+        let outcome = routes.replace(applied, &plan("198.51.100.10", &[("10.0.0.0", 8)])).await;
+        assert!(matches!(outcome, Err(RouteError::System { action: "adding a rule", .. })), "{outcome:?}");
+        before.assert_restored();
+        let applied = routes.apply(&full("198.51.100.10")).await.unwrap();
+        routes.revert(applied).await.unwrap();
+        before.assert_restored();
     });
 }
 

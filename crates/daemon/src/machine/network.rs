@@ -97,17 +97,35 @@ impl Network {
     /// Routes first, then DNS: a name server behind the tunnel must be reachable when it is named.
     async fn apply(&mut self, device: &str, inner: &InnerNetwork) -> Result<(), Fault<ConfigureError>> {
         let (plan, dns_plan) = (route_plan(device, inner), dns_plan(device, inner));
+        let mut same_dns = false;
         if let Some(in_force) = &mut self.applied {
-            let same_dns = in_force.dns.as_ref().map(|(plan, _)| plan) == dns_plan.as_ref();
+            same_dns = in_force.dns.as_ref().map(|(plan, _)| plan) == dns_plan.as_ref();
             if same_dns && (RoutePlan { mtu: plan.mtu, ..in_force.plan.clone() }) == plan {
                 // Only the MTU is another: changed in place, connections through the tunnel stay.
                 bounded(self.routes.set_mtu(&in_force.routes, plan.mtu)).await.map_err(of_routes)?;
                 in_force.plan = plan;
                 return Ok(());
             }
-            self.revert().await;
         }
-        let routes = made(self.routes.apply(&plan), self.routes.recover()).await.map_err(of_routes)?;
+        let (change, dns) = match self.applied.take() {
+            // What is for the tunnel does not leave outside it meanwhile.
+            Some(InForce { routes, dns, .. }) => {
+                (made(self.routes.replace(routes, &plan), self.routes.recover()).await, dns)
+            }
+            None => (made(self.routes.apply(&plan), self.routes.recover()).await, None),
+        };
+        let (routes, dns) = match change {
+            Ok(routes) if same_dns => {
+                self.applied = Some(InForce { plan, routes, dns });
+                return Ok(());
+            }
+            Ok(routes) => (routes, dns),
+            Err(error) => {
+                self.revert_dns(dns).await;
+                return Err(of_routes(error));
+            }
+        };
+        self.revert_dns(dns).await;
         let dns = match dns_plan {
             None => None,
             Some(dns_plan) => match made(self.dns.apply(&dns_plan), self.dns.recover()).await {
@@ -127,6 +145,13 @@ impl Network {
     /// start.
     async fn revert(&mut self) {
         let Some(InForce { routes, dns, .. }) = self.applied.take() else { return };
+        self.revert_dns(dns).await;
+        if let Err(error) = bounded(self.routes.revert(routes)).await {
+            tracing::error!(%error, "routes could not be removed");
+        }
+    }
+
+    async fn revert_dns(&self, dns: Option<(DnsPlan, AppliedDns)>) {
         if let Some((_, applied)) = dns {
             match bounded(self.dns.revert(applied)).await {
                 Ok(DnsOutcome::Restored | DnsOutcome::Nothing) => {}
@@ -135,9 +160,6 @@ impl Network {
                 }
                 Err(error) => tracing::error!(%error, "DNS could not be restored"),
             }
-        }
-        if let Err(error) = bounded(self.routes.revert(routes)).await {
-            tracing::error!(%error, "routes could not be removed");
         }
     }
 }

@@ -8,7 +8,10 @@ use super::super::{RouteError, RoutePlan};
 
 /// The first priority of our rules. Between those that administrators give by hand (low) and the
 /// kernel's own for the main table (32766).
-const FIRST_RULE: u32 = 30_000;
+pub(super) const FIRST_RULE: u32 = 30_000;
+
+/// The same for a plan that takes the place of one whose rules are there: [`MAX_PREFIXES`] fit between the two.
+const OTHER_FIRST_RULE: u32 = 27_500;
 
 /// The most prefixes of one address family. Twice as many rules stay below the main table's, and the
 /// kernel walks them one by one for every new flow.
@@ -104,6 +107,10 @@ impl Change {
             Self::Rule(_) => false,
         }
     }
+
+    fn rule(&self) -> Option<&Rule> {
+        if let Self::Rule(rule) = self { Some(rule) } else { None }
+    }
 }
 
 impl Family {
@@ -139,8 +146,8 @@ impl Prefix {
 
 /// The changes that put `plan` into force on an interface that was `found` so. Rules come last and the
 /// jumps before the lookups: at no moment is a packet led to a place that is not ready, and at none does
-/// the gateway's traffic enter the tunnel.
-pub(super) fn changes(plan: &RoutePlan, found: &Found) -> Result<Vec<Change>, RouteError> {
+/// the gateway's traffic enter the tunnel. `first_rule` is the priority of the first.
+pub(super) fn changes(plan: &RoutePlan, found: &Found, first_rule: u32) -> Result<Vec<Change>, RouteError> {
     let mut remote = plan
         .remote
         .iter()
@@ -172,12 +179,66 @@ pub(super) fn changes(plan: &RoutePlan, found: &Found) -> Result<Vec<Change>, Ro
     }
     for family in [Family::V4, Family::V6] {
         let prefixes: Vec<_> = remote.iter().copied().filter(|p| Family::of(p.address) == family).collect();
-        changes.extend(rules(plan, family, &prefixes)?.into_iter().map(Change::Rule));
+        changes.extend(rules(plan, family, &prefixes, first_rule)?.into_iter().map(Change::Rule));
     }
     Ok(changes)
 }
 
-fn rules(plan: &RoutePlan, family: Family, prefixes: &[Prefix]) -> Result<Vec<Rule>, RouteError> {
+/// How one plan takes the place of another.
+pub(super) struct Replacement {
+    /// All that is changed from then on.
+    pub(super) next: Vec<Change>,
+    /// What of it has yet to be made, in order. A route takes the place of one to the same prefix.
+    pub(super) make: Vec<Change>,
+    /// What has to be unmade after that, in order.
+    pub(super) unmake: Vec<Change>,
+}
+
+/// From changes in force to those that put `plan` into force on the same interface, which is `found` as it is. At no moment
+/// is a packet that both plans lead into the tunnel led elsewhere.
+pub(super) fn replacement(
+    plan: &RoutePlan,
+    in_force: &[Change],
+    found: &Found,
+) -> Result<Replacement, RouteError> {
+    let link_before = in_force.iter().find_map(|change| match change {
+        Change::Link { from, .. } => Some(*from),
+        Change::Address(_) | Change::Route { .. } | Change::Rule(_) => None,
+    });
+    let others = found.addresses.iter().copied();
+    let before = Found {
+        link: link_before.unwrap_or(found.link),
+        addresses: others.filter(|address| !in_force.contains(&Change::Address(*address))).collect(),
+    };
+    let first =
+        in_force.iter().filter_map(|change| Some(change.rule()?.priority)).min().unwrap_or(FIRST_RULE);
+    let mut next = changes(plan, &before, first)?;
+    if !next.iter().filter_map(Change::rule).eq(in_force.iter().filter_map(Change::rule)) {
+        let other = if first == FIRST_RULE { OTHER_FIRST_RULE } else { FIRST_RULE };
+        next = changes(plan, &before, other)?;
+    }
+    // The MTU may have been changed since.
+    let is_link = |change: &Change| matches!(change, Change::Link { .. });
+    let make = next.iter().filter(|change| is_link(change) || !in_force.contains(change)).cloned().collect();
+    let makes_way = |old: &Change| match old {
+        Change::Link { .. } => next.iter().any(is_link),
+        Change::Route { to, table, .. } => next.iter().any(|new| {
+            matches!(new, Change::Route { to: same_to, table: same_table, .. }
+                if same_to == to && same_table == table)
+        }),
+        Change::Address(_) | Change::Rule(_) => false,
+    };
+    let gone = |old: &&Change| !next.contains(old) && !makes_way(old);
+    let unmake = in_force.iter().rev().filter(gone).cloned().collect();
+    Ok(Replacement { make, unmake, next })
+}
+
+fn rules(
+    plan: &RoutePlan,
+    family: Family,
+    prefixes: &[Prefix],
+    first_rule: u32,
+) -> Result<Vec<Rule>, RouteError> {
     if prefixes.is_empty() {
         return Ok(Vec::new());
     }
@@ -196,14 +257,14 @@ fn rules(plan: &RoutePlan, family: Family, prefixes: &[Prefix]) -> Result<Vec<Ru
     jumps.extend(ours.map(|gateway| Selector::To(Prefix::host(*gateway))));
 
     let rule = |(priority, (selector, action))| Rule { family, priority, selector, action };
-    let after_jumps = (FIRST_RULE..).nth(jumps.len()).unwrap_or(FIRST_RULE);
+    let after_jumps = (first_rule..).nth(jumps.len()).unwrap_or(first_rule);
     let lookups: Vec<_> = (after_jumps..).zip(lookups).map(rule).collect();
     let end = lookups.last().map_or(after_jumps, |last| last.priority + 1);
     let jumps = jumps.into_iter().map(|selector| (selector, Action::Jump(end)));
 
     let mut rules =
         vec![Rule { family, priority: end, selector: Selector::Everything, action: Action::Land }];
-    rules.extend((FIRST_RULE..).zip(jumps).map(rule));
+    rules.extend((first_rule..).zip(jumps).map(rule));
     rules.extend(lookups);
     Ok(rules)
 }
@@ -229,7 +290,7 @@ mod tests {
     }
 
     fn rules_of(plan: &RoutePlan) -> Vec<Rule> {
-        let changes = changes(plan, &found()).unwrap().into_iter();
+        let changes = changes(plan, &found(), FIRST_RULE).unwrap().into_iter();
         let mut rules: Vec<_> = changes
             .filter_map(|change| if let Change::Rule(rule) = change { Some(rule) } else { None })
             .collect();
@@ -281,7 +342,7 @@ mod tests {
 
     #[test]
     fn jumps_are_made_before_lookups_and_nothing_is_done_for_a_family_without_prefixes() {
-        let changes = changes(&plan(&[("0.0.0.0", 0)]), &found()).unwrap();
+        let changes = changes(&plan(&[("0.0.0.0", 0)]), &found(), FIRST_RULE).unwrap();
         let lookup = |change: &Change| {
             matches!(change, Change::Rule(Rule { action: Action::Lookup(_) | Action::LookupLonger(..), .. }))
         };
@@ -299,16 +360,53 @@ mod tests {
             link: LinkState { up: true, mtu: 1400, addr_gen_mode: None },
             addresses: vec!["10.99.0.7".parse().unwrap()],
         };
-        assert_eq!(changes(&plan, &found).unwrap(), []);
+        assert_eq!(changes(&plan, &found, FIRST_RULE).unwrap(), []);
     }
 
     #[test]
     fn impossible_and_excessive_prefixes_are_refused() {
         let too_long = plan(&[("10.0.0.0", 33)]);
-        assert!(matches!(changes(&too_long, &found()), Err(RouteError::BadPrefix { prefix: 33, .. })));
+        assert!(matches!(
+            changes(&too_long, &found(), FIRST_RULE),
+            Err(RouteError::BadPrefix { prefix: 33, .. })
+        ));
         let mut many = plan(&[]);
         many.remote = (0..1025_u32).map(|i| (IpAddr::V4((0x0a00_0000 + (i << 8)).into()), 24)).collect();
-        assert!(matches!(changes(&many, &found()), Err(RouteError::TooManyRoutes { count: 1025, .. })));
+        assert!(matches!(
+            changes(&many, &found(), FIRST_RULE),
+            Err(RouteError::TooManyRoutes { count: 1025, .. })
+        ));
+    }
+
+    #[test]
+    fn a_plan_that_replaces_another_changes_what_differs_and_unmakes_nothing_before_that() {
+        let full = plan(&[("0.0.0.0", 0)]);
+        let old = changes(&full, &found(), FIRST_RULE).unwrap();
+        let mut present =
+            Found { link: LinkState { up: true, mtu: 1280, addr_gen_mode: Some(1) }, ..found() };
+        present.addresses.push("10.99.0.7".parse().unwrap());
+        let moved = RoutePlan { addresses: vec![("10.99.0.8".parse().unwrap(), 32)], ..full.clone() };
+        let Replacement { next, make, unmake } = replacement(&moved, &old, &present).unwrap();
+        assert_eq!(next, changes(&moved, &found(), FIRST_RULE).unwrap());
+        assert!(make.iter().all(|change| change.rule().is_none()), "{make:?}");
+        // The MTU was another in between. The route changes in place.
+        assert!(
+            matches!(make[..], [Change::Link { .. }, Change::Address(_), Change::Route { .. }]),
+            "{make:?}"
+        );
+        assert_eq!(unmake, [Change::Address("10.99.0.7".parse().unwrap())]);
+
+        let split = plan(&[("10.0.0.0", 8)]);
+        let Replacement { next, make, unmake } = replacement(&split, &old, &present).unwrap();
+        let first = |changes: &[Change]| {
+            changes.iter().filter_map(|change| Some(change.rule()?.priority)).min().unwrap()
+        };
+        assert_eq!((first(&make), first(&unmake)), (OTHER_FIRST_RULE, FIRST_RULE));
+        // And back again.
+        let Replacement { make, unmake, .. } = replacement(&full, &next, &present).unwrap();
+        assert_eq!((first(&make), first(&unmake)), (FIRST_RULE, OTHER_FIRST_RULE));
+        let most = 2 * MAX_PREFIXES + 20;
+        assert!(OTHER_FIRST_RULE + u32::try_from(most).unwrap() < FIRST_RULE, "the two overlap");
     }
 
     #[test]

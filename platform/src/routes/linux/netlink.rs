@@ -103,6 +103,13 @@ impl Netlink {
         .map_err(Refused::error)
     }
 
+    /// Makes a change; a route takes the place of another to the same prefix, without a moment between the two.
+    pub(super) async fn put(&self, interface: &Interface, change: &Change) -> Result<(), RouteError> {
+        let Change::Route { to, source, table } = change else { return self.make(interface, change).await };
+        let request = self.handle.route().add(route_message(interface, *to, *source, *table)).replace();
+        within("replacing a route", request.execute()).await.map_err(Refused::error)
+    }
+
     /// Undoes a change; that it is undone already is no failure.
     pub(super) async fn unmake(&self, interface: &Interface, change: &Change) -> Result<(), RouteError> {
         let handle = &self.handle;
