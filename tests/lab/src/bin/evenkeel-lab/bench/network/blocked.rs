@@ -1,6 +1,7 @@
 //! Networks that block UDP, in part or whole: until somebody knows what is wrong, and until the first byte through the tunnel.
 
 use std::{
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -22,8 +23,8 @@ const ECHO: u16 = 7;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Long enough for an echo that needs no tunnel.
 const ABSENCE: Duration = Duration::from_millis(100);
-const FIRST_VISIT: (&str, Duration) = ("< 5 s", Duration::from_secs(5));
-const SECOND_VISIT: (&str, Duration) = ("< 1 s", Duration::from_secs(1));
+pub(super) const FIRST_VISIT: (&str, Duration) = ("< 5 s", Duration::from_secs(5));
+pub(super) const SECOND_VISIT: (&str, Duration) = ("< 1 s", Duration::from_secs(1));
 
 /// A network, and what is to come of it.
 pub(super) struct Network {
@@ -83,14 +84,15 @@ pub(super) fn run(case: &Network, rounds: usize) -> anyhow::Result<Vec<Row>> {
         client.import_file(&gateway.client_profile(|text| text + tls)?)?;
         let mut watch = client.watch()?;
         let asked = Instant::now();
-        let first = visit(&client, network.client(), case)?;
+        let visit = || visit(&client, network.client(), (INNER, ECHO).into(), None, case.carrier);
+        let first = visit()?;
         let (told, _) = watch.wait_for("the verdict", LIMIT, |status| {
             status.network.as_ref().is_some_and(|network| network.blockage == Some(case.verdict))
         })?;
         drop(watch);
         let verdict = told.saturating_duration_since(asked);
         client.disconnect()?;
-        let second = visit(&client, network.client(), case)?;
+        let second = visit()?;
         client.disconnect()?;
         println!(
             "  verdict {}, first byte {}, on the second visit {}",
@@ -111,21 +113,25 @@ pub(super) fn run(case: &Network, rounds: usize) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Connects, by the way round that this network leaves; how long that took until the first byte through the tunnel.
-fn visit(client: &Client<'_>, host: &Host, case: &Network) -> anyhow::Result<Duration> {
-    ensure!(
-        echo::first(host, (INNER, ECHO).into(), ABSENCE).is_err(),
-        "there is another way than the tunnel"
-    );
+/// Connects, by the way round that this network leaves; how long that took until the first byte from `server`, which is
+/// reached through the tunnel alone.
+pub(super) fn visit(
+    client: &Client<'_>,
+    host: &Host,
+    server: SocketAddr,
+    secret: Option<&str>,
+    carrier: Carrier,
+) -> anyhow::Result<Duration> {
+    ensure!(echo::first(host, server, ABSENCE).is_err(), "there is another way than the tunnel");
     let asked = Instant::now();
     let first_byte = thread::scope(|scope| {
-        let connecting = scope.spawn(|| client.connect(None));
-        let first = echo::first(host, (INNER, ECHO).into(), LIMIT);
+        let connecting = scope.spawn(|| client.connect(secret));
+        let first = echo::first(host, server, LIMIT);
         connecting.join().ok().context("evenkeel connect")??;
         first
     })?;
     client.wait_for("the way round", |status| {
-        status.network.as_ref().is_some_and(|network| network.transport == Some(case.carrier))
+        status.network.as_ref().is_some_and(|network| network.transport == Some(carrier))
     })?;
     Ok(first_byte.saturating_duration_since(asked))
 }
