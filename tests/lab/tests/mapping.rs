@@ -1,6 +1,7 @@
 //! Translators that forget, with the real daemon: how seldom they have to be reminded, and what is when they forgot.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "what was measured, for whoever reads the output")]
 
 use std::{
     net::IpAddr,
