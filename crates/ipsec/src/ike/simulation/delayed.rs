@@ -266,6 +266,7 @@ fn nobody_is_asked_who_has_not_agreed() {
         pair.connect();
         let now = pair.now;
         let is_told = pair.client.info().expect("established").delayed_checks;
+        assert_eq!(pair.responder_info().expect("established").delayed_checks, is_told);
         let is_asked = pair.client.ask_delayed_check(path_from(SECOND), SILENCE, now);
         pair.with_peer(|session| assert!(!session.ask_delayed_check(path_from(SECOND), SILENCE, now)));
         (is_told, is_asked)
