@@ -226,7 +226,9 @@ fn a_network_that_blocks_is_remembered_by_the_next_visit() {
         client.disconnect()?;
         let second = connect(&client)?;
         println!("first visit {first:?}, second {second:?}");
-        ensure!(transport(&client.status()?) == Some(Transport::Tcp));
+        let status = client.status()?;
+        ensure!(transport(&status) == Some(Transport::Tcp), "{status:?}");
+        ensure!(told(&status)?.0 == Some(Blockage::UdpBlocked), "{status:?}");
         // UDP has a second before streams are tried where nothing is known.
         ensure!(
             second < SECOND_VISIT && second + Duration::from_millis(300) < first,

@@ -106,10 +106,14 @@ fn lab(runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
     let step = match runner {
         Runner::Nextest(_) => {
             let expression = format!("package(evenkeel-lab) | {NAMESPACES}");
+            // They wait more than they work.
+            let threads = (2 * std::thread::available_parallelism().map_or(2, usize::from)).to_string();
             runner.step().args(["--package", "evenkeel-lab", "--package", "evenkeel-platform"]).args([
                 "-E",
                 &expression,
                 "--no-fail-fast",
+                "--test-threads",
+                &threads,
             ])
         }
         Runner::Cargo => runner.step().args(["--package", "evenkeel-lab", "--"]),

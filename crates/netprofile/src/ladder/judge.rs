@@ -134,6 +134,16 @@ fn esp(observations: &[Observation]) -> Option<(Verdict, How)> {
     (ike && silent && elsewhere).then_some((Verdict::Blocked, How::SilentWhileOthersAnswered))
 }
 
+impl Verdicts {
+    /// What is in the way of UDP by what was measured before, as far as that still counts.
+    #[must_use]
+    pub fn blockage(&self, now: UnixSeconds) -> Option<Blockage> {
+        let mut fresh = *self;
+        fresh.age(now);
+        blockage(&fresh, &[])
+    }
+}
+
 fn blockage(verdicts: &Verdicts, observations: &[Observation]) -> Option<Blockage> {
     let is = |measured: Option<Measured>, verdict| measured.is_some_and(|known| known.verdict == verdict);
     if is(verdicts.esp_in_udp, Verdict::Blocked) {
@@ -227,6 +237,18 @@ mod tests {
         let judgement = seen(&[(Udp500, SILENT), (Udp4500, SILENT), (Tcp443, Seen::Refused)]);
         assert_eq!(judgement.blockage, Some(Blockage::NothingAnswers));
         assert_eq!(judgement.verdicts, Verdicts::default());
+    }
+
+    #[test]
+    fn what_was_in_the_way_is_remembered_as_long_as_its_verdicts_count() {
+        let answered = Seen::IkeAnswered;
+        let verdicts = seen(&[(Udp500, answered), (Udp4500, SILENT), (Tcp4500, answered)]).verdicts;
+        let after = |days: u64| verdicts.blockage(UnixSeconds(NOW.0 + days * 86_400));
+        assert_eq!(
+            (after(0), after(6), after(8)),
+            (Some(Blockage::Udp4500Blocked), Some(Blockage::Udp4500Blocked), None)
+        );
+        assert_eq!(Verdicts::default().blockage(NOW), None);
     }
 
     #[test]

@@ -364,9 +364,9 @@ impl Tunnel {
             None if on_fallback => Some(Retest::new(now)),
             Some(_) | None => None,
         };
-        if !on_fallback {
-            self.blockage = None;
-        }
+        // A way round that is taken at once, since it is remembered, has its reason in what is remembered too.
+        let remembered = self.profile.verdicts.blockage(self.wall_at(now));
+        self.blockage = self.blockage.or(remembered).filter(|_| on_fallback);
         self.good_since = Some(now);
         self.profile.last_good = Some(LastGood {
             transport: way.transport,

@@ -366,7 +366,7 @@ fn a_gateway_that_stays_away_gives_the_network_back_and_is_looked_up_again() {
     assert!(position("unconfigure") < position("resolve"));
     // It has moved.
     let now = world.now;
-    world.gateways.insert(gateway(20), crate::world::responder(9, now));
+    world.gateways.insert(gateway(20), crate::world::gateways::responder(9, now));
     world.resolver = Ok(vec![gateway(20)]);
     assert!(world.run_until(30 * MINUTE, World::is_up));
     assert_eq!(world.network.clone().unwrap().gateways, [gateway(20)]);

@@ -28,7 +28,7 @@ fn disturb(world: &mut World, rng: &mut Rng) {
             world.gateways.clear();
         }
         9 | 10 => {
-            world.gateways.entry(gateway(10)).or_insert_with(|| crate::world::responder(7, now));
+            world.gateways.entry(gateway(10)).or_insert_with(|| crate::world::gateways::responder(7, now));
         }
         11 => world.resolver = Err(ResolveError::Unavailable),
         12 => world.configure = Err(ConfigureError::Dns),
@@ -64,7 +64,7 @@ fn storms_end_in_what_was_wished() {
         world.attach(1, 9);
         let now = world.now;
         world.loss = 0;
-        world.gateways.insert(gateway(10), crate::world::responder(seed, now));
+        world.gateways.insert(gateway(10), crate::world::gateways::responder(seed, now));
         world.resolver = Ok(vec![gateway(10)]);
         world.configure = Ok(());
         // An attempt that began in the storm may still fail; the person asks again.

@@ -1,18 +1,22 @@
 //! A tunnel, its operating system, a NAT, and gateways, on a virtual clock.
 
+#[path = "world_gateways.rs"]
+pub(crate) mod gateways;
+#[path = "world_paths.rs"]
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::nat::{NetworkId, Translator};
-use evenkeel_ipsec::crypto::{EspProposals, IkeProposals, Rng, Secret, UnixTime};
+use evenkeel_ipsec::crypto::{Rng, Secret, UnixTime};
 use evenkeel_ipsec::esp::{InboundSa, OutboundSa};
 use evenkeel_ipsec::ike::{
-    ClientConfig, Framing, LocalAuth, Path, PeerAuth, PeerPolicy, Pool, Responder, ResponderAuth,
-    ResponderConfig, Session, SessionId, Timers, Transmit,
+    ClientConfig, Framing, LocalAuth, Path, PeerAuth, Responder, Session, SessionId, Timers, Transmit,
 };
-use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, NON_ESP_MARKER, TrafficSelector};
+use evenkeel_ipsec::wire::{Envelope, EspSpi, Exchange, Id, TrafficSelector};
 use evenkeel_netprofile::ladder::Transport;
 use evenkeel_netprofile::memory::NetworkProfile;
 use evenkeel_netprofile::mtu::{Direction, ProbeId, ProbeStyle};
@@ -20,13 +24,13 @@ use evenkeel_tunnel::{
     Activity, Command, ConfigureError, Event, InnerNetwork, OpenedPath, Overrides, PathError, PathEvent,
     PathId, PeerNetwork, ResolveError, SizeProbe, Status, Tunnel, TunnelConfig, TunnelState, Way,
 };
+use gateways::{esp_proposals, ike_proposals, responder_naming};
+use paths::{STREAM_PORTS, opened, port_of, stream, strip};
 
 pub(crate) const WALL: UnixTime = UnixTime(1_790_000_000);
 const LATENCY: Duration = Duration::from_millis(20);
 /// How long the owner waits for a WireGuard peer's answer.
 const HANDSHAKE: Duration = Duration::from_secs(4);
-/// The client's port on a stream to the gateway's port 1 would be the next.
-const STREAM_PORTS: u16 = 30_000;
 
 pub(crate) fn gateway(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, number))
@@ -764,86 +768,4 @@ fn name_of(state: TunnelState) -> &'static str {
         TunnelState::Closing => "closing",
         TunnelState::Failed => "failed",
     }
-}
-
-fn inside_port(port: u16, framing: Framing) -> u16 {
-    match framing {
-        Framing::Bare => 40_500,
-        Framing::NonEspMarker => 44_500,
-        Framing::Stream => STREAM_PORTS + port,
-    }
-}
-
-fn opened(client: IpAddr, gateway: IpAddr, number: u16) -> OpenedPath {
-    let path = |port, framing| Path {
-        local: SocketAddr::new(client, inside_port(port, framing) + number),
-        remote: SocketAddr::new(gateway, port),
-        framing,
-    };
-    OpenedPath {
-        init: path(500, Framing::Bare),
-        nat: path(4500, Framing::NonEspMarker),
-        path_mtu: 1500,
-        wall: WALL,
-    }
-}
-
-fn stream(client: IpAddr, gateway: IpAddr, port: u16, number: u16) -> OpenedPath {
-    let path = Path {
-        local: SocketAddr::new(client, STREAM_PORTS + port + number),
-        remote: SocketAddr::new(gateway, port),
-        framing: Framing::Stream,
-    };
-    OpenedPath { init: path, nat: path, path_mtu: 1500, wall: WALL }
-}
-
-fn port_of(transport: Transport) -> u16 {
-    match transport {
-        Transport::Tcp4500 => 4500,
-        Transport::Tcp443 | Transport::Tls443 => 443,
-        Transport::Udp4500 | Transport::Udp500 | Transport::WireGuard => panic!("not a stream"),
-    }
-}
-
-fn strip(framing: Framing, payload: Vec<u8>) -> Vec<u8> {
-    match framing {
-        Framing::Bare => payload,
-        Framing::NonEspMarker | Framing::Stream => {
-            payload.strip_prefix(&NON_ESP_MARKER[..]).unwrap().to_vec()
-        }
-    }
-}
-
-fn ike_proposals() -> IkeProposals {
-    IkeProposals(vec!["aes256gcm16-prfsha256-x25519".parse().unwrap()])
-}
-
-fn esp_proposals() -> EspProposals {
-    EspProposals(vec!["aes256gcm16".parse().unwrap()])
-}
-
-pub(crate) fn responder(seed: u8, now: Instant) -> Responder {
-    responder_naming(true, seed, now)
-}
-
-fn responder_naming(server: bool, seed: u8, now: Instant) -> Responder {
-    let config = ResponderConfig {
-        local_id: Id::Fqdn("vpn.example.org".into()),
-        auth: ResponderAuth::Psk,
-        peers: PeerPolicy { psks: vec![(None, Secret::new("a psk"))], ..PeerPolicy::default() },
-        ike: ike_proposals(),
-        esp: esp_proposals(),
-        ts_local: vec![TrafficSelector::from_cidr(Ipv4Addr::new(10, 10, 0, 0).into(), 16).unwrap()],
-        pool: Pool {
-            v4: Some((Ipv4Addr::new(10, 9, 0, 1), 1000)),
-            dns: server.then_some(IpAddr::V4(Ipv4Addr::new(10, 10, 0, 1))).into_iter().collect(),
-            domains: vec!["office.example".into()],
-            ..Pool::default()
-        },
-        timers: Timers { ike_rekey: None, child_rekey: None, dpd_after: None, ..Timers::default() },
-        cookie_threshold: usize::MAX,
-        fragment_size: 1280,
-        legacy_sha1: false,
-    };
-    Responder::new(config, [seed.wrapping_add(100); 32], WALL, now)
 }
