@@ -1,7 +1,7 @@
 //! The reachability ladder: which transports to try, in which order and how far apart.
 //!
-//! IKE_SA_INIT goes to UDP/4500 and UDP/500 at once, over IPv6 first and over IPv4 a quarter of a second later (RFC 8305
-//! §5); TCP encapsulation (RFC 9329) follows on 4500 and then on 443, a second apart; then WireGuard, where the profile
+//! IKE_SA_INIT goes to UDP/4500 (and soon to UDP/500, which is the owner's to time), over IPv6 first and over IPv4 a quarter
+//! of a second later (RFC 8305 §5); TCP encapsulation (RFC 9329) follows on 4500 and then on 443, a second apart; then WireGuard, where the profile
 //! carries it. What a network has shown before reorders the rungs. It never removes one, and never puts one off by
 //! more than a second: a wrong memory costs at most that.
 //!
