@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket as RawSocket, Type};
 
@@ -19,10 +20,13 @@ use crate::wakeup::{Interest, Wakeup, wait};
 #[path = "linux/icmp.rs"]
 mod icmp;
 
-/// How many pending errors of earlier datagrams a call may run into, one after another. Each is reported once, in place
-/// of a call; an error of the call itself comes again. There can be several: taking one of the ICMP messages that were
-/// kept makes the next one pending, perhaps at this very moment in another thread.
+/// How many pending errors of earlier datagrams a call may run into, one after another, without anybody having a look
+/// whether there are more. Each is reported once, in place of a call; an error of the call itself comes again.
 const PENDING: usize = 8;
+
+/// And how many while there are more. There can be as many as ICMP messages that were kept, one for each datagram of some
+/// trains: taking one of them, which another thread may be about, makes the next one pending.
+const MOST_PENDING: usize = 4096;
 
 /// Trains of one `recvmmsg`.
 pub(super) const BATCH: usize = 16;
@@ -104,7 +108,7 @@ impl Socket {
         let mut pending = 0;
         loop {
             match send_one(&self.socket, datagram, to) {
-                Err(error) if pending < PENDING && is_of_icmp(&error) => pending += 1,
+                Err(error) if self.may_be_earlier(&error, pending) => pending += 1,
                 result => return result,
             }
         }
@@ -154,10 +158,23 @@ impl Socket {
                         return Err(error);
                     }
                 }
-                Err(error) if pending < PENDING && is_of_icmp(&error) => pending += 1,
+                Err(error) if self.may_be_earlier(&error, pending) => pending += 1,
                 result => return result,
             }
         }
+    }
+
+    /// Whether an error may be that of an earlier datagram, after `pending` of them.
+    #[cold]
+    fn may_be_earlier(&self, error: &io::Error, pending: usize) -> bool {
+        is_of_icmp(error) && (pending < PENDING || (pending < MOST_PENDING && self.has_pending()))
+    }
+
+    /// Whether an error is pending, or an ICMP message kept that becomes one.
+    fn has_pending(&self) -> bool {
+        // Errors are told without being asked for.
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|told| told > 0)
     }
 
     fn send_segmented(&self, bytes: &[u8], segment: Option<u16>, to: Option<&SockAddr>) -> io::Result<()> {
