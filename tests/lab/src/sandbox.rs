@@ -33,8 +33,16 @@ const LIMIT: Duration = Duration::from_secs(150);
 ///
 /// # Panics
 /// When the body fails, inside as well as outside.
-#[expect(clippy::panic, reason = "this is how a test fails")]
 pub fn run<F: FnOnce() -> anyhow::Result<()>>(body: F) {
+    run_within(LIMIT, body);
+}
+
+/// Like [`run`], for what is tried by hand and may take longer.
+///
+/// # Panics
+/// When the body fails, inside as well as outside.
+#[expect(clippy::panic, reason = "this is how a test fails")]
+pub fn run_within<F: FnOnce() -> anyhow::Result<()>>(limit: Duration, body: F) {
     let test = test_name::<F>();
     if std::env::var_os(INSIDE).is_some() {
         if let Err(error) = furnish().and_then(|()| body()) {
@@ -43,7 +51,7 @@ pub fn run<F: FnOnce() -> anyhow::Result<()>>(body: F) {
         }
         return;
     }
-    if let Err(error) = run_again_inside(&test) {
+    if let Err(error) = run_again_inside(&test, limit) {
         panic!("{error:#}");
     }
 }
@@ -68,13 +76,13 @@ pub fn run_program(entries: &[Entry], body: impl FnOnce() -> anyhow::Result<()>)
     Err(command.exec()).context("starting the sandbox")
 }
 
-fn run_again_inside(test: &str) -> anyhow::Result<()> {
+fn run_again_inside(test: &str, limit: Duration) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding the test binary")?;
     let mut command = Entry::detect()?.command(&program);
     command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, "1");
     // The chain of contexts says what failed; a backtrace only says where this file is.
     command.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
-    let (status, output) = run_bounded(command, LIMIT)?;
+    let (status, output) = run_bounded(command, limit)?;
     std::io::stdout().write_all(&output).context("showing the test's output")?;
     if !status.success() {
         bail!("the test failed inside its sandbox ({status}); see above");

@@ -6,7 +6,7 @@
 //! ```
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::print_stdout, reason = "what was learned, for whoever reads the output")]
+#![expect(clippy::print_stderr, reason = "what was learned, for whoever reads the output")]
 
 use std::{
     thread,
@@ -28,6 +28,8 @@ use evenkeel_lab::{
 
 /// docs/network-learning.md: no search takes longer, of idle time.
 const LEARNING: Duration = Duration::from_secs(75 * 60);
+/// With the silences at the end.
+const WHOLE: Duration = Duration::from_secs(90 * 60);
 /// Between two looks at what was learned.
 const LOOK: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(500);
@@ -71,7 +73,7 @@ fn learns(lifetime: u64, topology: &Topology, gateway: Gateway) -> anyhow::Resul
         // In whole seconds, rounded down.
         let interval = client.status()?.keepalive_s.context("an interval")?;
         if former != Some(interval) {
-            println!(
+            eprintln!(
                 "{lifetime} s, {gateway:?}: {interval} s after {:.0} s",
                 started.elapsed().as_secs_f64()
             );
@@ -86,7 +88,7 @@ fn learns(lifetime: u64, topology: &Topology, gateway: Gateway) -> anyhow::Resul
         ensure!(started.elapsed() < LEARNING, "{interval} s, of {lifetime} s, after {LEARNING:?}");
         thread::sleep(LOOK);
     };
-    println!(
+    eprintln!(
         "{lifetime} s, {gateway:?}: learned {interval} s ({} %) in {:.1} min",
         u64::from(interval) * 100 / lifetime,
         started.elapsed().as_secs_f64() / 60.0
@@ -113,7 +115,7 @@ macro_rules! lifetimes {
                 #[test]
                 #[ignore = "takes up to an hour"]
                 fn $name() {
-                    sandbox::run(|| {
+                    sandbox::run_within(WHOLE, || {
                         let nat = forgetting(Nat::random(), $lifetime);
                         learns($lifetime, &Topology::behind(nat), Gateway::StrongSwan)
                     });
@@ -127,7 +129,7 @@ macro_rules! lifetimes {
                 #[test]
                 #[ignore = "takes up to an hour"]
                 fn $name() {
-                    sandbox::run(|| {
+                    sandbox::run_within(WHOLE, || {
                         let nat = forgetting(Nat::preserving(), $lifetime);
                         learns($lifetime, &Topology::behind(nat), Gateway::Practice)
                     });
@@ -150,7 +152,7 @@ lifetimes! {
 #[test]
 #[ignore = "takes up to an hour"]
 fn two_translators_of_which_the_inner_one_keeps_ports_and_forgets_sooner() {
-    sandbox::run(|| {
+    sandbox::run_within(WHOLE, || {
         let topology =
             Topology::behind(forgetting(Nat::preserving(), 45)).and_carrier(forgetting(Nat::random(), 120));
         learns(45, &topology, Gateway::Practice)
@@ -160,7 +162,7 @@ fn two_translators_of_which_the_inner_one_keeps_ports_and_forgets_sooner() {
 #[test]
 #[ignore = "takes up to an hour"]
 fn two_translators_of_which_the_outer_one_forgets_sooner() {
-    sandbox::run(|| {
+    sandbox::run_within(WHOLE, || {
         let topology =
             Topology::behind(forgetting(Nat::preserving(), 120)).and_carrier(forgetting(Nat::random(), 45));
         learns(45, &topology, Gateway::StrongSwan)
@@ -170,7 +172,7 @@ fn two_translators_of_which_the_outer_one_forgets_sooner() {
 #[test]
 #[ignore = "takes up to an hour"]
 fn a_translator_that_only_outbound_packets_refresh() {
-    sandbox::run(|| {
+    sandbox::run_within(WHOLE, || {
         let nat = Nat::preserving().refreshed_from_inside_only(Duration::from_secs(45));
         learns(45, &Topology::behind(nat), Gateway::Practice)
     });
