@@ -71,7 +71,7 @@ fn searched(client: &Client<'_>, mtu: u16) -> anyhow::Result<Duration> {
     thread::scope(|scope| {
         let connecting = scope.spawn(|| client.connect(None));
         // What the status shows is what will be remembered, which takes longer to prove.
-        let (child, size) = ("tunnel state=Configuring", format!("uplink: {mtu}, downlink: {mtu} "));
+        let (child, size) = ("tunnel state=Configuring", format!("uplink: {mtu}, downlink: {mtu},"));
         let said = |what: &str| {
             let started = Instant::now();
             while started.elapsed() < LIMIT {
