@@ -1,5 +1,6 @@
 //! How large packets may be: a search for the path MTU of each direction, and whom it asks.
 
+use std::mem;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -38,8 +39,8 @@ pub(crate) struct Sizes {
     downlink: PmtuSearch,
     /// Whether the size in use towards the gateway has been answered, and is no guess.
     uplink_answered: bool,
-    /// The largest packet that is known to cross the path to the gateway.
-    crosses: Option<u16>,
+    /// The largest request that was sent whole because it was thought to cross the path to the gateway.
+    sent_whole: u16,
 }
 
 impl Sizes {
@@ -82,7 +83,7 @@ impl Sizes {
             uplink: PmtuSearch::new(config(Direction::Uplink, style, said(profile.uplink)), now),
             downlink: PmtuSearch::new(config(Direction::Downlink, ProbeStyle::Echo, profile.downlink), now),
             uplink_answered: false,
-            crosses: None,
+            sent_whole: 0,
         })
     }
 
@@ -101,10 +102,13 @@ impl Sizes {
         let probe = self.both().into_iter().find_map(|search| search.poll_probe(now))?;
         let inner_len = self.encapsulation.inner_mtu(probe.size);
         // Whole as long as nothing is known: that is right on most paths, and not all firewalls let fragments through.
-        let crosses = self.encapsulation.inner_mtu(self.uplink.size());
-        let too_long =
-            probe.id.direction == Direction::Downlink && self.uplink_answered && inner_len > crosses;
-        let cut_to = too_long.then_some(crosses);
+        let crosses = self.encapsulation.inner_mtu(self.uplink.crossing());
+        let is_down = probe.id.direction == Direction::Downlink;
+        let cut_to = (is_down && self.uplink_answered && inner_len > crosses).then_some(crosses);
+        let doubted = !self.uplink_answered && self.downlink.spent().rounds == 1;
+        if is_down && cut_to.is_none() && !doubted {
+            self.sent_whole = self.sent_whole.max(probe.size);
+        }
         Some(SizeProbe { source: self.source, target: self.target, inner_len, cut_to, probe })
     }
 
@@ -123,20 +127,20 @@ impl Sizes {
 
     /// Requests for large answers that were longer than what crosses the path have been lost on their way there.
     fn note_crossing(&mut self, now: Instant) {
-        if !self.uplink_answered {
-            return;
-        }
-        let size = self.uplink.size();
-        let before = self.crosses.replace(size);
-        if before.map_or(size < self.downlink.ceiling(), |before| size < before) {
+        if self.uplink_answered && self.uplink.size() < self.sent_whole {
+            self.sent_whole = 0;
             self.downlink.handle_requests_lost(now);
         }
     }
 
     pub(crate) fn handle_reply(&mut self, id: ProbeId, now: Instant) {
-        self.uplink_answered |= id.direction == Direction::Uplink;
+        let first = id.direction == Direction::Uplink && !mem::replace(&mut self.uplink_answered, true);
         for search in self.both() {
             search.handle_reply(id, now);
+        }
+        // Requests of the first round go whole; those that are longer than the first answer may have been lost.
+        if first && self.downlink.spent().rounds == 1 && self.uplink.crossing() < self.downlink.ceiling() {
+            self.downlink.doubt_round();
         }
         self.note_crossing(now);
     }

@@ -386,6 +386,12 @@ impl Tunnel {
         }
     }
 
+    /// The sizes of outer packets, both ways, that the connection goes by; `None` while there is none.
+    #[must_use]
+    pub fn path_sizes(&self) -> Option<PathSizes> {
+        self.sizing
+    }
+
     /// The silence after which a keepalive is sent, if this connection needs any.
     #[must_use]
     pub fn keepalive_interval(&self) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! The search of one direction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::candidates::Grid;
@@ -26,6 +26,10 @@ pub struct PmtuSearch {
     last_proven: Option<u16>,
     /// How many rounds left each size above `proven` unanswered.
     misses: BTreeMap<u16, u8>,
+    /// The sizes of which one miss may have another cause.
+    doubtful: BTreeSet<u16>,
+    /// Whether that holds for the round that is under way.
+    doubts_round: bool,
     /// Whether this search lost a probe of a size that fits.
     lossy: bool,
     /// Every unanswered probe of this search, so that an answer counts however late it comes.
@@ -82,6 +86,8 @@ impl PmtuSearch {
             proven: None,
             last_proven: None,
             misses: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            doubts_round: false,
             lossy: false,
             open: BTreeMap::new(),
             next_number: config.first_number,
@@ -112,6 +118,12 @@ impl PmtuSearch {
     #[must_use]
     pub fn ceiling(&self) -> u16 {
         self.ceiling
+    }
+
+    /// The largest packet that is known to cross, as far as anything is: what was answered, in a search that is under way.
+    #[must_use]
+    pub fn crossing(&self) -> u16 {
+        self.proven.map_or(self.size, |proven| proven.min(self.size))
     }
 
     /// What the size rests on.
@@ -218,21 +230,37 @@ impl PmtuSearch {
         }
     }
 
+    /// The round under way was asked by requests that may have been too long for the way to whom is asked. What it loses lowers
+    /// the size in use like any loss, but does not count where a size is told to others, or refuted for good.
+    pub fn doubt_round(&mut self) {
+        self.doubts_round = true;
+    }
+
     /// The way to whom is asked turns out to be narrower than what was sent along it: what went unanswered says nothing about
     /// this direction, and is asked anew.
     pub fn handle_requests_lost(&mut self, now: Instant) {
         self.misses.clear();
+        self.doubtful.clear();
+        self.doubts_round = false;
         self.lossy = false;
         self.measured = false;
-        let proven = self.proven;
-        if self.round.is_none() || proven.is_none() {
-            self.begin(Why::Start, now);
-        } else {
-            let mut sizes = self.opening();
-            sizes.retain(|&size| proven.is_none_or(|proven| size >= proven));
-            sizes.extend(proven);
-            self.begin_round(sizes, now);
+        match self.proven.filter(|_| self.round.is_some()) {
+            Some(proven) => self.ask_again(proven, now),
+            None => self.begin(Why::Start, now),
         }
+    }
+
+    /// The sizes of the first round once more, but for those that are smaller than what was answered; and, as far as there is
+    /// room, what a second round would ask.
+    fn ask_again(&mut self, proven: u16, now: Instant) {
+        let mut sizes = self.opening();
+        sizes.retain(|&size| size > proven);
+        if let Some((&suspect, _)) = self.misses.first_key_value() {
+            sizes.extend(self.grid.between(proven, suspect));
+            sizes.truncate(defaults::PROBES_PER_ROUND - 1);
+        }
+        sizes.push(proven);
+        self.begin_round(sizes, now);
     }
 
     /// Packets that may be large are going in this direction: uplink, a large packet was sent; downlink, anything was
@@ -249,6 +277,8 @@ impl PmtuSearch {
         self.proven = None;
         self.last_proven = None;
         self.misses.clear();
+        self.doubtful.clear();
+        self.doubts_round = false;
         self.lossy = false;
         self.open.clear();
         self.silent_rounds = 0;
@@ -325,10 +355,14 @@ impl PmtuSearch {
             return self.silence(now);
         };
         self.silent_rounds = 0;
+        let doubted = std::mem::take(&mut self.doubts_round);
         for size in round.unanswered() {
             if size <= proven {
                 self.lossy = true;
             } else {
+                if doubted {
+                    self.doubtful.insert(size);
+                }
                 let missed = self.misses.entry(size).or_default();
                 *missed = missed.saturating_add(1);
             }
@@ -340,9 +374,19 @@ impl PmtuSearch {
             self.outcome = Outcome::Searching;
         }
         // A larger one that was lost once may have been lost by chance.
-        let missed_again = self.misses.values().any(|&missed| missed >= defaults::PROBES_BEFORE_LOWERING);
+        let missed_again =
+            self.misses.keys().any(|&size| self.has_missed(size, defaults::PROBES_BEFORE_LOWERING));
         self.measured |= self.size <= proven && (missed_again || self.size >= self.ceiling);
+        if doubted {
+            return self.ask_again(proven, now);
+        }
         self.next_round(proven, now);
+    }
+
+    /// Whether a size was missed so often that nothing else can be the cause.
+    fn has_missed(&self, size: u16, enough: u8) -> bool {
+        let doubtful = u8::from(self.doubtful.contains(&size));
+        self.misses.get(&size).is_some_and(|&missed| missed >= enough + doubtful)
     }
 
     /// Even the marker was not answered: it was lost, or nothing answers, or what was proven a moment ago no longer
@@ -377,7 +421,7 @@ impl PmtuSearch {
         } else {
             defaults::PROBES_BEFORE_TOO_LARGE
         };
-        let refuted = |size: u16| self.misses.get(&size).is_some_and(|&missed| missed >= enough);
+        let refuted = |size: u16| self.has_missed(size, enough);
         let confirmed = self.why == Why::Confirm
             && self.outcome != Outcome::Searching
             && proven >= self.size
