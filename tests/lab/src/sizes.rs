@@ -44,15 +44,10 @@ pub fn sizes(client: &Client<'_>) -> Option<(u16, u16)> {
     Some((number("uplink: ")?, number("downlink: ")?))
 }
 
-/// What packets of AES-GCM differ by. On paths of microseconds all questions for one size may be asked, and lost in one
-/// pause of a busy machine, before the next one is answered: the way back, which nothing else tells of, is then a step less.
-const STEP: u16 = 4;
-
 /// Waits for the sizes, and for the interface's MTU in the status; how long that took.
 pub fn wait_for(client: &Client<'_>, wanted: (u16, u16)) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let right = |(up, down): &(u16, u16)| *up == wanted.0 && (wanted.1 - STEP..=wanted.1).contains(down);
-    wait::until(&format!("sizes {wanted:?}"), SOON, || sizes(client).filter(right).map(drop))
+    wait::until(&format!("sizes {wanted:?}"), SOON, || (sizes(client) == Some(wanted)).then_some(()))
         .with_context(|| format!("they are {:?}", sizes(client)))?;
     let took = started.elapsed();
     wait_for_interface(client, wanted.0)?;
