@@ -160,4 +160,4 @@ fn as_identity(identity: &NetworkIdentity) -> Identity<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

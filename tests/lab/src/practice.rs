@@ -6,10 +6,10 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Host,
+    Host, Network,
     exec::{Daemon, output, workspace_program},
     office::{ALICE, GATEWAY, Office, PASSWORD, PSK},
-    pki::Identity,
+    pki::{Identity, Key},
 };
 
 /// The address of the machine in the network behind a gateway that was made by [`PracticeGateway::demo`].
@@ -87,6 +87,11 @@ subnets = ["10.77.0.0/16", "10.10.0.0/16"]
         command.arg("--config").arg(folder.join("gateway.toml"));
         command.args(["--listen", &address.to_string(), "--tun", "practice0"]);
         Self::start_with_tun(host, command)
+    }
+
+    /// The office's with its key, where the network has its gateway.
+    pub fn in_place(network: &'h Network) -> anyhow::Result<Self> {
+        Self::of_office(&network.gateway, network.gateway_address(), &Office::new(Key::P256)?, None)
     }
 
     fn start_with_tun(host: &'h Host, command: Command) -> anyhow::Result<Self> {

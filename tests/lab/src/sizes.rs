@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::{client::Client, topology::IcmpErrors, wait};
+use crate::{Network, client::Client, office::ALICE_MAIL, profile::Profile, topology::IcmpErrors, wait};
 
 /// Two round trips are a few milliseconds in the lab; what takes longer is a lost probe, or the machine.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -20,6 +20,12 @@ pub enum Outside {
     /// It sends fragments, as strongSwan's data path in user space does: then what comes back may be longer than the path's
     /// MTU.
     Cut,
+}
+
+/// A daemon with a profile for both gateways that asks for the networks that the practice gateway answers from too.
+pub fn client(network: &Network) -> anyhow::Result<Client<'_>> {
+    let profile = Profile::psk(network.gateway_address(), ALICE_MAIL);
+    Client::with_profile(network.client(), &profile.remote_ts(&["10.10.0.0/16", "10.77.0.0/16"]))
 }
 
 /// The largest packet inside of a path MTU, with AES-GCM in UDP over IPv4.

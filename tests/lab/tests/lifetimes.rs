@@ -17,8 +17,7 @@ use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Topology,
     client::Client,
-    office::{ALICE_MAIL, Office, PSK, psk_gateway},
-    pki::Key,
+    office::{ALICE_MAIL, PSK, psk_gateway},
     practice::PracticeGateway,
     profile::Profile,
     sandbox,
@@ -57,12 +56,8 @@ fn learns(lifetime: u64, topology: &Topology, gateway: Gateway) -> anyhow::Resul
             Charon::start(&network.gateway, config)
         })
         .transpose()?;
-    let _practice = (gateway == Gateway::Practice)
-        .then(|| {
-            let office = Office::new(Key::P256)?;
-            PracticeGateway::of_office(&network.gateway, network.gateway_address(), &office, None)
-        })
-        .transpose()?;
+    let _practice =
+        (gateway == Gateway::Practice).then(|| PracticeGateway::in_place(&network)).transpose()?;
     let profile = Profile::psk(network.gateway_address(), ALICE_MAIL);
     let client = Client::with_profile(network.client(), &profile)?;
     client.connect(Some(PSK))?;

@@ -13,8 +13,7 @@ use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Network, Topology,
     client::Client,
-    office::{ALICE_MAIL, Office, PSK, psk_gateway},
-    pki::Key,
+    office::{ALICE_MAIL, PSK, psk_gateway},
     practice::PracticeGateway,
     profile::Profile,
     sandbox,
@@ -44,11 +43,6 @@ fn silent_gateway() -> Config {
     let mut config = psk_gateway();
     config.pools[0].attributes.clear();
     config
-}
-
-/// The office's gateway for once one that knows delayed checks.
-fn practice(network: &Network) -> anyhow::Result<PracticeGateway<'_>> {
-    PracticeGateway::of_office(&network.gateway, network.gateway_address(), &Office::new(Key::P256)?, None)
 }
 
 /// Where the gateway sends to the only client that it has.
@@ -156,7 +150,7 @@ const PROOF_AND_DEATH: Duration = Duration::from_secs(135);
 /// no port shows. The interval in use must be right after the first of them and stay right.
 fn learns_by_what_comes_in(topology: &Topology) -> anyhow::Result<()> {
     let network = serving(topology)?;
-    let gateway = practice(&network)?;
+    let gateway = PracticeGateway::in_place(&network)?;
     let (client, inner) = connect(&network)?;
     let (before, started) = (remote(&gateway)?, Instant::now());
     let mut learned_after = None;
@@ -199,7 +193,7 @@ fn a_lifetime_that_shrinks_under_what_was_learned_costs_one_interval() {
     const SHRUNK: Duration = Duration::from_secs(12);
     sandbox::run(|| {
         let network = network(Nat::random().forgetting_after(YOUNG, BETWEEN))?;
-        let gateway = practice(&network)?;
+        let gateway = PracticeGateway::in_place(&network)?;
         let (client, inner) = connect(&network)?;
         let is_learned =
             |status: &evenkeel_ipc::Status| status.keepalive_s.is_some_and(|interval| interval > 20);

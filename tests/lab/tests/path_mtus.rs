@@ -7,13 +7,11 @@ use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Network, Topology, answers,
     client::Client,
-    office::{ALICE_MAIL, Office, PSK, psk_gateway},
-    pki::Key,
+    office::{PSK, psk_gateway},
     practice::PracticeGateway,
-    profile::Profile,
     relay::Way,
     sandbox,
-    sizes::{Outside, inner, measured, wait_for, wait_for_path},
+    sizes::{Outside, client, inner, measured, wait_for, wait_for_path},
     strongswan::{Charon, Config},
     topology::{IcmpErrors, SERVER_V4},
     traffic,
@@ -27,17 +25,6 @@ fn network() -> anyhow::Result<Network> {
     let network = Topology::behind(Nat::preserving()).build()?;
     traffic::serve(&network.server)?;
     Ok(network)
-}
-
-/// A profile for both gateways that asks for the networks that the practice gateway answers from too.
-fn client(network: &Network) -> anyhow::Result<Client<'_>> {
-    let profile = Profile::psk(network.gateway_address(), ALICE_MAIL);
-    Client::with_profile(network.client(), &profile.remote_ts(&["10.10.0.0/16", "10.77.0.0/16"]))
-}
-
-fn practice(network: &Network) -> anyhow::Result<PracticeGateway<'_>> {
-    let office = Office::new(Key::P256)?;
-    PracticeGateway::of_office(&network.gateway, network.gateway_address(), &office, None)
 }
 
 /// A gateway that names no server.
@@ -91,7 +78,7 @@ const PATHS: [u16; 8] = [1500, 1492, 1420, 1400, 1380, 1300, 1280, 1124];
 fn each_path_gets_its_size_from_the_practice_gateway_with_errors_sent() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         table(&network, Outside::Whole, &PATHS.map(|mtu| (mtu, IcmpErrors::Sent)))
     });
 }
@@ -100,7 +87,7 @@ fn each_path_gets_its_size_from_the_practice_gateway_with_errors_sent() {
 fn each_path_gets_its_size_from_the_practice_gateway_with_errors_lost() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         table(&network, Outside::Whole, &PATHS.map(|mtu| (mtu, IcmpErrors::Lost)))
     });
 }
@@ -121,7 +108,7 @@ fn each_path_gets_its_size_from_strongswan() {
 fn a_gateway_without_tfc_is_measured_with_large_echoes() {
     sandbox::run(|| {
         let network = network()?;
-        let gateway = practice(&network)?;
+        let gateway = PracticeGateway::in_place(&network)?;
         gateway.misbehave(&json!({ "no_tfc": true }))?;
         let client = client(&network)?;
         for mtu in [1500, 1380, 1124] {
@@ -159,7 +146,7 @@ fn a_path_that_nobody_answers_on_gets_a_cautious_size() {
 fn the_two_directions_of_a_path_are_told_apart() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         let client = client(&network)?;
         let relay = network.relay()?;
         for (up, down, eaten) in [

@@ -8,14 +8,11 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context, ensure};
 use evenkeel_lab::{
     Nat, Network, Topology, answers,
-    client::Client,
     download::Download,
-    office::{ALICE_MAIL, Office, PSK, psk_gateway},
-    pki::Key,
+    office::{PSK, psk_gateway},
     practice::PracticeGateway,
-    profile::Profile,
     sandbox,
-    sizes::{Outside, SOON, measured, wait_for, wait_for_path},
+    sizes::{Outside, SOON, client, measured, wait_for, wait_for_path},
     strongswan::Charon,
     topology::{IcmpErrors, SERVER_V4},
     traffic,
@@ -29,17 +26,6 @@ fn network() -> anyhow::Result<Network> {
     traffic::serve(&network.server)?;
     traffic::serve(network.client())?;
     Ok(network)
-}
-
-/// A profile for both gateways that asks for the networks that the practice gateway answers from too.
-fn client(network: &Network) -> anyhow::Result<Client<'_>> {
-    let profile = Profile::psk(network.gateway_address(), ALICE_MAIL);
-    Client::with_profile(network.client(), &profile.remote_ts(&["10.10.0.0/16", "10.77.0.0/16"]))
-}
-
-fn practice(network: &Network) -> anyhow::Result<PracticeGateway<'_>> {
-    let office = Office::new(Key::P256)?;
-    PracticeGateway::of_office(&network.gateway, network.gateway_address(), &office, None)
 }
 
 /// Name, index and addresses of the tunnel's interface.
@@ -95,7 +81,7 @@ fn narrowed_under_way(
 fn narrowing_with_errors_lost_stalls_no_stream_through_the_practice_gateway() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         let stalls = narrowed_under_way(&network, Outside::Whole, IcmpErrors::Lost)?;
         ensure!(stalls.iter().all(|stall| *stall < BLACK_HOLE), "{stalls:?}");
         Ok(())
@@ -106,7 +92,7 @@ fn narrowing_with_errors_lost_stalls_no_stream_through_the_practice_gateway() {
 fn narrowing_with_errors_sent_stalls_no_stream_through_the_practice_gateway() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         let stalls = narrowed_under_way(&network, Outside::Whole, IcmpErrors::Sent)?;
         ensure!(stalls.iter().all(|stall| *stall < BLACK_HOLE), "{stalls:?}");
         Ok(())
@@ -152,7 +138,7 @@ const STEPS: [(u16, IcmpErrors); 6] = [
 fn streams_both_ways_outlive_a_path_that_changes_again_and_again() {
     sandbox::run(|| {
         let network = network()?;
-        let _gateway = practice(&network)?;
+        let _gateway = PracticeGateway::in_place(&network)?;
         let client = client(&network)?;
         client.connect(Some(PSK))?;
         wait_for(&client, measured(1500))?;

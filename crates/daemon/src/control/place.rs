@@ -142,16 +142,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-
-    fn cafe() -> NetworkIdentity {
-        NetworkIdentity {
-            gateway: "192.168.1.1".parse().ok(),
-            gateway_mac: Some([2, 0, 0, 0, 0, 1]),
-            subnet: Some(("192.168.1.50".parse().unwrap(), 24)),
-            ssid: Some(b"Cafe".to_vec()),
-            dhcp_domain: None,
-        }
-    }
+    use crate::networks::tests::cafe;
 
     fn learned(size: u16) -> NetworkProfile {
         NetworkProfile { uplink: Some(LearnedMtu { size, at: now() }), ..NetworkProfile::default() }

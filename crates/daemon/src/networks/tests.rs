@@ -8,7 +8,7 @@ use super::*;
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const DAY: u64 = 86_400;
 
-fn cafe() -> NetworkIdentity {
+pub(crate) fn cafe() -> NetworkIdentity {
     NetworkIdentity {
         gateway: "192.168.1.1".parse().ok(),
         gateway_mac: Some([2, 0, 0, 0, 0, 1]),
