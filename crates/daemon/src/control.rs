@@ -276,7 +276,6 @@ impl<M: Machine> Control<M> {
             MachineEvent::Unconfigured => Command::Unconfigured,
             MachineEvent::ProbeAnswered(id) => Command::ProbeAnswered(id),
             MachineEvent::TooBig { mtu, quotes_our_packet } => Command::TooBig { mtu, quotes_our_packet },
-            MachineEvent::InboundAfterSilence(silence) => Command::InboundAfterSilence(silence),
             MachineEvent::SentAfterSilence(silence) => Command::SentAfterSilence(silence),
             MachineEvent::EspSeen => {
                 let activity = self.machine.activity();

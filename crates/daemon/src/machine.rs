@@ -361,9 +361,6 @@ impl LocalMachine {
             PlaneEvent::IcmpTooBig { mtu, quoted_is_ours } => {
                 Some(MachineEvent::TooBig { mtu, quotes_our_packet: quoted_is_ours })
             }
-            PlaneEvent::InboundAfterSilence { silent_for, .. } => {
-                Some(MachineEvent::InboundAfterSilence(silent_for))
-            }
             PlaneEvent::SentAfterSilence { silent_for } => Some(MachineEvent::SentAfterSilence(silent_for)),
             PlaneEvent::Trouble(error) => {
                 tracing::debug!(%error, "packets could not be sent or received");

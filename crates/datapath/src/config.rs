@@ -114,18 +114,6 @@ pub enum PlaneEvent {
         /// How long nothing was sent on the socket, by anybody who says so.
         silent_for: Duration,
     },
-    /// Authenticated ESP arrived although nothing had been sent for a time: the NAT's mapping outlived it. See
-    /// [`DataPlane::report_after_silence`](crate::DataPlane::report_after_silence). At most one a second.
-    InboundAfterSilence {
-        /// The inbound SA.
-        spi_in: EspSpi,
-        /// Since the last packet was sent, on this socket: what a NAT whose mapping only outbound packets refresh has
-        /// been proven to bear.
-        silent_for: Duration,
-        /// Since the last packet in either direction: what any NAT has been proven to bear (RFC 4787 REQ-6 lets inbound
-        /// packets refresh).
-        quiet_for: Duration,
-    },
     /// A probe was sent.
     ProbeSent {
         /// Its name.

@@ -44,7 +44,6 @@ pub(crate) enum InboundChange {
     SetSocket(UdpSocket),
     SetMss(MssClamp),
     Watch(Box<WatchSet>),
-    ReportAfterSilence(Duration),
     Stop,
 }
 
@@ -81,26 +80,9 @@ pub(crate) struct Inbound {
     /// None for a device that takes plain packets only.
     coalescer: Option<Coalescer>,
     early: Early,
-    silence: Silence,
     icmp: IcmpLimits,
     unknown_spi: Throttle,
     trouble: Throttle,
-}
-
-/// Its own counters, and the other thread's, of which it only reads when something was last sent.
-pub(crate) struct InboundStatistics {
-    pub(crate) own: Arc<ThreadStats>,
-    pub(crate) outbound: Arc<ThreadStats>,
-}
-
-/// What is needed to notice a packet after silence.
-struct Silence {
-    least: Duration,
-    /// For when something was last sent.
-    outbound: Arc<ThreadStats>,
-    /// A mapping is not older than its socket.
-    socket_since: Instant,
-    throttle: Throttle,
 }
 
 /// How often to look for ICMP messages, and how many may become events.
@@ -137,7 +119,7 @@ impl Inbound {
         inbox: Inbox<InboundChange>,
         outbound: Mailbox<OutboundChange>,
         mss: MssClamp,
-        stats: InboundStatistics,
+        stats: Arc<ThreadStats>,
         events: Arc<EventSink>,
     ) -> Self {
         Self {
@@ -152,13 +134,7 @@ impl Inbound {
             recent: 0,
             coalescer: tun.has_offload().then(Coalescer::new),
             early: Early::default(),
-            device: Device { tun, stats: stats.own },
-            silence: Silence {
-                least: Duration::MAX,
-                outbound: stats.outbound,
-                socket_since: Instant::now(),
-                throttle: Throttle::new(Duration::from_secs(1)),
-            },
+            device: Device { tun, stats },
             icmp: IcmpLimits {
                 look: Throttle::new(ICMP_INTERVAL),
                 ours: Budget::new(20, Duration::from_secs(1)),
@@ -361,8 +337,7 @@ impl Inbound {
     #[inline]
     fn report_seen(&mut self) {
         let now = Instant::now();
-        if let Some(spi_in) = self.sas.iter().find(|entry| entry.seen).map(|entry| entry.sa.spi()) {
-            self.report_silence(spi_in, now);
+        if self.sas.iter().any(|entry| entry.seen) {
             self.device.stats.last.set(now);
         }
         for entry in self.sas.iter_mut().filter(|entry| entry.seen) {
@@ -374,19 +349,6 @@ impl Inbound {
         if self.icmp.look.allows(now) {
             self.take_icmp(now);
         }
-    }
-
-    /// Was there a silence before what has just arrived?
-    #[inline]
-    fn report_silence(&mut self, spi_in: EspSpi, now: Instant) {
-        let Some(sent) = self.silence.outbound.last.read() else { return };
-        let silent_for = now.saturating_duration_since(sent.max(self.silence.socket_since));
-        if silent_for < self.silence.least || !self.silence.throttle.allows(now) {
-            return;
-        }
-        let received = self.device.stats.last.read();
-        let quiet_for = received.map_or(silent_for, |at| now.saturating_duration_since(at).min(silent_for));
-        (self.events)(PlaneEvent::InboundAfterSilence { spi_in, silent_for, quiet_for });
     }
 
     /// Reads what ICMP says about our datagrams.
@@ -426,13 +388,9 @@ impl Inbound {
                         *following = peer;
                     }
                 }
-                InboundChange::SetSocket(socket) => {
-                    self.socket = socket;
-                    self.silence.socket_since = Instant::now();
-                }
+                InboundChange::SetSocket(socket) => self.socket = socket,
                 InboundChange::SetMss(mss) => self.mss = mss,
                 InboundChange::Watch(watches) => self.watches = *watches,
-                InboundChange::ReportAfterSilence(silence) => self.silence.least = silence,
                 InboundChange::Stop => return ControlFlow::Break(()),
             }
         }

@@ -13,7 +13,7 @@ use evenkeel_platform::wakeup::Wakeup;
 
 use crate::config::{ChildSas, DataPlaneConfig, PeerAddress, Telling};
 use crate::from_tun::FromTun;
-use crate::inbound::{Inbound, InboundChange, InboundEntry, InboundStatistics};
+use crate::inbound::{Inbound, InboundChange, InboundEntry};
 use crate::mailbox::{Mailbox, mailbox};
 use crate::mss::MssClamp;
 use crate::outbound::{Outbound, OutboundChange, OutboundEntry};
@@ -63,7 +63,7 @@ impl DataPlane {
             inbound_inbox,
             outbound.clone(),
             config.mss,
-            InboundStatistics { own: Arc::clone(&inbound_stats), outbound: Arc::clone(&outbound_stats) },
+            Arc::clone(&inbound_stats),
             events,
         );
         let mut plane = Self { outbound, inbound, outbound_stats, inbound_stats, threads: Vec::new() };
@@ -138,12 +138,6 @@ impl DataPlane {
     /// remember it for minutes, so it should be sure.
     pub fn tell_far_ends(&self, mtu: u16) {
         self.outbound.post(OutboundChange::TellFarEnds(MssClamp::for_mtu(mtu.max(MIN_INNER_MTU))));
-    }
-
-    /// Tells, by [`InboundAfterSilence`](crate::PlaneEvent::InboundAfterSilence), of packets that arrive when nothing
-    /// has been sent for at least `silence`. [`Duration::MAX`] ends that, and is what it starts with.
-    pub fn report_after_silence(&self, silence: Duration) {
-        self.inbound.post(InboundChange::ReportAfterSilence(silence));
     }
 
     /// Tells, by [`SentAfterSilence`](crate::PlaneEvent::SentAfterSilence), of packets that leave when nothing has been sent for

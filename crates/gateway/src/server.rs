@@ -182,9 +182,7 @@ impl Server {
                 debug!(?event, "data plane");
             }
             // A gateway sends no probes, and leaves the size of packets to its clients.
-            PlaneEvent::IcmpTooBig { .. }
-            | PlaneEvent::InboundAfterSilence { .. }
-            | PlaneEvent::SentAfterSilence { .. } => {}
+            PlaneEvent::IcmpTooBig { .. } | PlaneEvent::SentAfterSilence { .. } => {}
             PlaneEvent::ProbeSent { .. }
             | PlaneEvent::ProbeTooBig { .. }
             | PlaneEvent::ProbeFailed { .. }

@@ -155,8 +155,6 @@ pub enum Command {
     Network(Box<NetworkProfile>),
     /// A captive portal holds the connection back on this network.
     PortalSeen,
-    /// Authenticated ESP arrived after so long without anything being sent on the path.
-    InboundAfterSilence(Duration),
     /// The first packet on the path after so long has just left.
     SentAfterSilence(Duration),
     /// The data plane is gone: nothing can be carried any more.

@@ -190,7 +190,6 @@ impl Tunnel {
             Command::ProbeAnswered(id) => self.probe_answered(id, now),
             Command::TooBig { mtu, quotes_our_packet } => self.too_big(mtu, quotes_our_packet, now),
             Command::Network(profile) => self.on_network(*profile, now),
-            Command::InboundAfterSilence(silence) => self.inbound_after_silence(silence, now),
             Command::SentAfterSilence(silence) => self.sent_after_silence(silence, now),
             Command::DataPlaneLost => self.data_plane_lost(now),
             Command::PortalSeen => self.profile.portal_seen = Some(self.wall_at(now)),

@@ -180,8 +180,6 @@ pub enum MachineEvent {
         /// Whether it quotes a packet that we have sent.
         quotes_our_packet: bool,
     },
-    /// Authenticated ESP arrived after so long without anything being sent.
-    InboundAfterSilence(Duration),
     /// The first packet after so long has just left.
     SentAfterSilence(Duration),
     /// Authenticated ESP arrived.

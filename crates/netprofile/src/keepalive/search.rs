@@ -320,14 +320,6 @@ impl LifetimeSearch {
         self.proceed(now);
     }
 
-    /// Something authenticated came in on the live mapping after `silence` in which nothing went out on it: proof that
-    /// costs nothing.
-    pub fn handle_inbound_after_silence(&mut self, silence: Duration, now: Instant) {
-        if silence >= defaults::SHORTEST_SILENCE {
-            self.prove_by_inbound(silence.min(defaults::LONGEST_SILENCE), now);
-        }
-    }
-
     /// The live mapping was lost after nothing had been sent on it for `idle`: a check shows another hash, or traffic
     /// goes one way after the silence. The interval shrinks at once. A change without a silence (a NAT that was
     /// restarted, another uplink) is no evidence about lifetimes.

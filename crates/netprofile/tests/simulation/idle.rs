@@ -173,7 +173,6 @@ impl Idle {
         self.inbound_at = self.now + self.around.inbound_every * self.percent(20, 180) / 100;
         let silence = self.now - self.sent;
         if self.nats.inbound(self.peer, GATEWAY, self.now - self.start) {
-            self.search.handle_inbound_after_silence(silence, self.now);
             // The sequence number jumps over what did not get in.
             if let Some(silence) = self.hole.take() {
                 self.losses += 1;

@@ -254,14 +254,6 @@ impl Tunnel {
         }
     }
 
-    /// Something came in after a silence: the mapping has outlived it.
-    pub(super) fn inbound_after_silence(&mut self, silence: Duration, now: Instant) {
-        if let Some(mapping) = &mut self.mapping {
-            mapping.search.handle_inbound_after_silence(silence, now);
-            self.learn_lifetime(now);
-        }
-    }
-
     pub(super) fn mapping_timeout(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Up(_)) {
             return;
