@@ -1,9 +1,5 @@
 //! Whole searches for a translator's lifetime, with the real daemon and in real time: an idle hour each. Too long for every
-//! run of the tests; all at once, since they do nothing but wait:
-//!
-//! ```text
-//! cargo nextest run -p evenkeel-lab --test lifetimes --run-ignored only --test-threads 20 --no-capture
-//! ```
+//! run of the tests: `cargo xtask test --layer hours` runs them, all at once, since they do nothing but wait.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stderr, reason = "what was learned, for whoever reads the output")]
@@ -108,7 +104,7 @@ macro_rules! lifetimes {
             use super::*;
             $(
                 #[test]
-                #[ignore = "takes up to an hour"]
+                #[ignore = "takes up to an hour: cargo xtask test --layer hours"]
                 fn $name() {
                     sandbox::run_within(WHOLE, || {
                         let nat = forgetting(Nat::random(), $lifetime);
@@ -122,7 +118,7 @@ macro_rules! lifetimes {
             use super::*;
             $(
                 #[test]
-                #[ignore = "takes up to an hour"]
+                #[ignore = "takes up to an hour: cargo xtask test --layer hours"]
                 fn $name() {
                     sandbox::run_within(WHOLE, || {
                         let nat = forgetting(Nat::preserving(), $lifetime);
@@ -145,7 +141,7 @@ lifetimes! {
 }
 
 #[test]
-#[ignore = "takes up to an hour"]
+#[ignore = "takes up to an hour: cargo xtask test --layer hours"]
 fn two_translators_of_which_the_inner_one_keeps_ports_and_forgets_sooner() {
     sandbox::run_within(WHOLE, || {
         let topology =
@@ -155,7 +151,7 @@ fn two_translators_of_which_the_inner_one_keeps_ports_and_forgets_sooner() {
 }
 
 #[test]
-#[ignore = "takes up to an hour"]
+#[ignore = "takes up to an hour: cargo xtask test --layer hours"]
 fn two_translators_of_which_the_outer_one_forgets_sooner() {
     sandbox::run_within(WHOLE, || {
         let topology =
@@ -165,7 +161,7 @@ fn two_translators_of_which_the_outer_one_forgets_sooner() {
 }
 
 #[test]
-#[ignore = "takes up to an hour"]
+#[ignore = "takes up to an hour: cargo xtask test --layer hours"]
 fn a_translator_that_only_outbound_packets_refresh() {
     sandbox::run_within(WHOLE, || {
         let nat = Nat::preserving().refreshed_from_inside_only(Duration::from_secs(45));

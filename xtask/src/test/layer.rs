@@ -18,12 +18,21 @@ pub(crate) enum Layer {
     Vectors,
     /// Namespaces, NAT and real strongSwan
     Lab,
+    /// What takes an idle hour in real time; only when it is named
+    Hours,
 }
 
 /// How a layer went.
 pub(crate) enum Outcome {
-    Ran { tally: Tally, success: bool },
-    NotRun { reason: String },
+    Ran {
+        tally: Tally,
+        success: bool,
+    },
+    NotRun {
+        reason: String,
+    },
+    /// It is left for whoever names it.
+    Left,
 }
 
 /// Tests with one of these words in the test binary's name, or as a module, are of the layer. All others are `unit`.
@@ -34,7 +43,8 @@ const VECTORS: &str = "vectors|corpus|corpora";
 const NAMESPACES: &str = "(package(evenkeel-platform) & binary(namespaces))";
 
 impl Layer {
-    pub(crate) const ALL: [Self; 5] = [Self::Unit, Self::Doc, Self::Simulation, Self::Vectors, Self::Lab];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Unit, Self::Doc, Self::Simulation, Self::Vectors, Self::Lab, Self::Hours];
 
     pub(crate) fn about(self) -> &'static str {
         match self {
@@ -43,7 +53,13 @@ impl Layer {
             Self::Simulation => "whole exchanges over a simulated network with a virtual clock",
             Self::Vectors => "published test vectors and fuzz corpora",
             Self::Lab => "namespaces, NAT and real strongSwan",
+            Self::Hours => "what takes an idle hour in real time",
         }
+    }
+
+    /// Whether it runs without being named.
+    pub(crate) fn runs_by_itself(self) -> bool {
+        self != Self::Hours
     }
 
     pub(crate) fn run(self, runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
@@ -54,7 +70,7 @@ impl Layer {
                     .args(["test", "--locked", "--workspace", "--all-features", "--doc"])
                     .args(filter),
             ),
-            (Self::Lab, _) => lab(runner, filter),
+            (Self::Lab | Self::Hours, _) => self.in_lab(runner, filter),
             (Self::Unit | Self::Simulation | Self::Vectors, Runner::Nextest(_)) => {
                 watch(runner.tally(), self.with_nextest(runner, filter))
             }
@@ -77,48 +93,49 @@ impl Layer {
         let expression = match self {
             Self::Simulation => simulation,
             Self::Vectors => vectors,
-            Self::Unit | Self::Doc | Self::Lab => {
+            Self::Unit | Self::Doc | Self::Lab | Self::Hours => {
                 format!("not ({simulation} | {vectors} | {NAMESPACES})")
             }
         };
         everything_else(runner).args(["-E", &expression, "--no-fail-fast"]).args(filter)
+    }
+
+    /// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
+    fn in_lab(self, runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
+        let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::PEERS));
+        if let Err(error) = needs {
+            return Ok(Outcome::NotRun { reason: format!("{error:#}") });
+        }
+        Step::cargo().args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask"]).run()?;
+        let program = crate::workspace::target_dir().join("debug/evenkeel-lab");
+        let check =
+            std::process::Command::new(&program).arg("check").stdin(std::process::Stdio::null()).output()?;
+        if !check.status.success() {
+            return Ok(Outcome::NotRun { reason: String::from_utf8_lossy(&check.stderr).trim().to_owned() });
+        }
+        let step = runner.step().args(["--package", "evenkeel-lab"]);
+        let step = match (self, runner) {
+            // They do nothing but wait.
+            (Self::Hours, Runner::Nextest(_)) => {
+                step.args(["--run-ignored", "only", "--no-fail-fast", "--test-threads", "20"])
+            }
+            (Self::Hours, Runner::Cargo) => step.args(["--", "--ignored", "--test-threads", "20"]),
+            (_, Runner::Nextest(_)) => {
+                let expression = format!("package(evenkeel-lab) | {NAMESPACES}");
+                // They wait more than they work.
+                let threads = (2 * std::thread::available_parallelism().map_or(2, usize::from)).to_string();
+                step.args(["--package", "evenkeel-platform", "-E", &expression, "--no-fail-fast"])
+                    .args(["--test-threads", &threads])
+            }
+            (_, Runner::Cargo) => step.args(["--"]),
+        };
+        watch(runner.tally(), step.args(filter))
     }
 }
 
 /// The tests of every crate but the lab.
 fn everything_else(runner: &Runner) -> Step {
     runner.step().args(["--workspace", "--all-features", "--exclude", "evenkeel-lab"])
-}
-
-/// The lab's tests drive the real programs, so those are built first; and they say themselves whether they can run here.
-fn lab(runner: &Runner, filter: Option<&str>) -> anyhow::Result<Outcome> {
-    let needs = packages::ensure(packages::NETWORK).and_then(|()| packages::ensure(packages::PEERS));
-    if let Err(error) = needs {
-        return Ok(Outcome::NotRun { reason: format!("{error:#}") });
-    }
-    Step::cargo().args(["build", "--locked", "--bins", "--workspace", "--exclude", "xtask"]).run()?;
-    let program = crate::workspace::target_dir().join("debug/evenkeel-lab");
-    let check =
-        std::process::Command::new(&program).arg("check").stdin(std::process::Stdio::null()).output()?;
-    if !check.status.success() {
-        return Ok(Outcome::NotRun { reason: String::from_utf8_lossy(&check.stderr).trim().to_owned() });
-    }
-    let step = match runner {
-        Runner::Nextest(_) => {
-            let expression = format!("package(evenkeel-lab) | {NAMESPACES}");
-            // They wait more than they work.
-            let threads = (2 * std::thread::available_parallelism().map_or(2, usize::from)).to_string();
-            runner.step().args(["--package", "evenkeel-lab", "--package", "evenkeel-platform"]).args([
-                "-E",
-                &expression,
-                "--no-fail-fast",
-                "--test-threads",
-                &threads,
-            ])
-        }
-        Runner::Cargo => runner.step().args(["--package", "evenkeel-lab", "--"]),
-    };
-    watch(runner.tally(), step.args(filter))
 }
 
 /// Runs the tests and counts them.
@@ -135,6 +152,7 @@ impl fmt::Display for Layer {
             Self::Simulation => "simulation",
             Self::Vectors => "vectors",
             Self::Lab => "lab",
+            Self::Hours => "hours",
         })
     }
 }
